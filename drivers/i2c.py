@@ -1,0 +1,184 @@
+"""I2C through smbus2: a bus by its name, registers as attributes, errors as `DriverError`.
+
+Source: Linux kernel documentation, i2c/dev-interface and i2c/fault-codes; the codes that adapters
+really return (Raspberry Pi 121, 110 and 5; DesignWare and Tegra 6 and 11) by their drivers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from typing import ClassVar, Protocol
+
+from smbus2 import SMBus, i2c_msg
+
+from drivers.base import DeviceAbsentError, DeviceLostError, Driver, WrongDeviceError
+from drivers.sim.bus import BusClient
+
+#: What adapters answer if the chip does not acknowledge, the bus hangs or the adapter gave up.
+BUS_FAULTS = (errno.EIO, errno.ENXIO, errno.EAGAIN, errno.ETIMEDOUT, errno.EREMOTEIO)
+#: 7-bit addresses of chips; the I2C specification reserves the others.
+ADDRESSES = range(0x08, 0x78)
+UNIX = "unix:"
+
+
+class Bus(Protocol):
+    """The methods of smbus2's `SMBus` that drivers use; a bus model has the same."""
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
+        """Write one register."""
+
+    def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
+        """Do one combined transfer: repeated starts between the messages, one stop at the end."""
+
+    def close(self) -> None:
+        """Release the bus."""
+
+
+def open_bus(name: str) -> Bus:
+    """Open a bus.
+
+    Args:
+        name: ``/dev/i2c-1`` or any link to such a node, ``1`` for ``/dev/i2c-1``, or ``unix:PATH``
+            for the bus of the world model that listens there.
+
+    Raises:
+        DeviceAbsentError: no such bus, or no permission to open it.
+    """
+    try:
+        if name.startswith(UNIX):
+            return BusClient(name[len(UNIX) :])
+        return SMBus(int(name) if name.isdecimal() else name)
+    except OSError as error:
+        raise DeviceAbsentError(
+            f"I2C bus {name}: {_text(error)}; a bus is /dev/i2c-N (enabled, readable and writable"
+            f" for this user) or {UNIX}PATH"
+        ) from error
+
+
+class I2cDriver(Driver):
+    """A driver of one chip on a bus: identity check, registers, and errors with the chip's name.
+
+    Args:
+        device: name of the bus, see `open_bus`.
+        address: 7-bit address of the chip, 0x08 to 0x77.
+
+    Attributes:
+        who_am_i: the register of the chip's identity.
+        chip_ids: what it may answer.
+    """
+
+    who_am_i = Byte(0x75)
+
+    chip_ids: ClassVar[tuple[int, ...]]
+
+    def __init__(self, *, device: str, address: int) -> None:
+        if address not in ADDRESSES:
+            raise ValueError(f"address is {address:#04x}, allowed are 0x08 to 0x77")
+        self.device = device
+        self.address = address
+        self._bus: Bus | None = None
+
+    def identify(self) -> int:
+        """Open the bus, read the chip's identity and return it.
+
+        Raises:
+            DeviceAbsentError: no bus, or nothing acknowledges the address.
+            WrongDeviceError: another chip answers.
+        """
+        self._bus = open_bus(self.device)
+        try:
+            found = self.who_am_i
+        except DeviceLostError as error:
+            raise DeviceAbsentError(str(error)) from error
+        if found not in self.chip_ids:
+            allowed = ", ".join(f"{chip:#04x}" for chip in self.chip_ids)
+            raise WrongDeviceError(f"{self}: identity is {found:#04x}, a {self.kind} has {allowed}")
+        return found
+
+    def read_register(self, register: int, size_bytes: int) -> bytes:
+        """Read from a register on, in one transfer of any length up to 8192 bytes.
+
+        Raises:
+            DeviceLostError: the chip did not acknowledge, or the bus is stuck or gone.
+        """
+        # One write and one read: the only combination that every adapter does (the Raspberry Pi's
+        # allows a single read, as the last message); SMBus block reads would end at 32 bytes.
+        answer = i2c_msg.read(self.address, size_bytes)
+        try:
+            self._opened().i2c_rdwr(i2c_msg.write(self.address, bytes((register,))), answer)
+        except OSError as error:
+            raise self._lost(f"reading register {register:#04x}", error) from error
+        return ctypes.string_at(answer.buf, answer.len)
+
+    def write_register(self, register: int, value: int) -> None:
+        """Write one byte.
+
+        Raises:
+            DeviceLostError: as for `read_register`.
+        """
+        try:
+            self._opened().write_byte_data(self.address, register, value)
+        except OSError as error:
+            raise self._lost(f"writing register {register:#04x}", error) from error
+
+    def close(self) -> None:
+        """Release the bus.
+
+        An adapter on USB that was pulled blocks its whole hub as long as somebody holds it open.
+        """
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.close()
+
+    def _opened(self) -> Bus:
+        if self._bus is None:
+            raise DeviceLostError(f"{self}: is not open")
+        return self._bus
+
+    def _lost(self, doing: str, error: OSError) -> DeviceLostError:
+        kind = "bus fault" if error.errno in BUS_FAULTS else "bus gone"
+        return DeviceLostError(f"{self}: {kind} while {doing}: {_text(error)}")
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.address:#04x} on {self.device}"
+
+
+class Byte:
+    """A register of one byte, as an attribute of an `I2cDriver`.
+
+    Args:
+        register: its address.
+    """
+
+    def __init__(self, register: int) -> None:
+        self.register = register
+
+    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
+        return chip.read_register(self.register, 1)[0]
+
+    def __set__(self, chip: I2cDriver, value: int) -> None:
+        chip.write_register(self.register, value)
+
+
+class Word:
+    """A number in two registers, high byte first, read in one transfer so that it cannot tear.
+
+    Args:
+        register: address of the high byte.
+    """
+
+    def __init__(self, register: int) -> None:
+        self.register = register
+
+    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
+        value: int = struct.unpack(">H", chip.read_register(self.register, 2))[0]
+        return value
+
+
+def _text(error: OSError) -> str:
+    if error.errno is None:  # a socket's time-out carries none
+        return str(error)
+    return f"{os.strerror(error.errno)} ({errno.errorcode.get(error.errno, error.errno)})"

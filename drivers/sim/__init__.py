@@ -1,0 +1,1 @@
+"""Models of devices and of the world around them: shipped, documented, misbehaving on request."""

@@ -1,0 +1,246 @@
+"""A GPS receiver on a pseudo-terminal: plays NMEA epochs at their own pace and the line's speed.
+
+What it does not simulate: modem lines, parity and framing errors, a wrong baud rate (a
+pseudo-terminal carries bytes at any), a receiver's configuration (what is written to it is never
+read), PPS, the latency of a USB adapter, and the overrun of a UART's 16 bytes: the kernel's line
+buffer of 4 KiB is all that can overflow.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import select
+import termios
+import time
+import tty
+from typing import TYPE_CHECKING, TextIO
+
+from drivers.base import boot_ns
+from drivers.sim.nmea_log import Burst, log_epochs
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+__all__ = ["Burst", "Receiver", "log_epochs"]
+
+SECOND_NS = 1_000_000_000
+BITS_PER_BYTE = 10
+POWER_ON_NS = 100_000_000
+CHUNK_S = 0.004
+NAP_S = 0.02
+
+
+class Receiver:
+    """Plays epochs into a pseudo-terminal and writes down what it sent.
+
+    The first epoch leaves `POWER_ON_NS` after the first listener opened the terminal. From then on
+    time goes on, whoever listens: a UART has no memory, so bytes that nobody listens to are thrown
+    away, as are those that do not fit into the kernel's buffer. (A listener that closes and opens
+    again within one chunk of 4 ms is not noticed.) After the last epoch it stays silent.
+
+    The log has one line of JSON per epoch, flushed one by one: `epoch` (from 0), `utc_ns`,
+    `boot_ns` and `end_boot_ns` (CLOCK_BOOTTIME when the first and the last byte left), `heard`
+    (a listener had the terminal open from the first byte to the last and all of it was sent),
+    `lines` (as the receiver made them, before faults of the wire) and `faults` (that hit it).
+
+    Args:
+        source: epochs in order of `offset_ns`: `Burst`s or plain tuples like them.
+        link: where the terminal appears as a symbolic link; an existing link is replaced.
+        log: the log's file; appended to.
+        baud: speed of the line, bits per second.
+
+    Attributes:
+        start_ns: CLOCK_BOOTTIME of offset 0; None until a listener came.
+    """
+
+    _MUTE = frozenset({"silence", "drop_epochs"})
+
+    def __init__(
+        self,
+        source: Iterable[tuple[int | None, int, bytes]],
+        link: Path,
+        log: Path,
+        baud: int = 115_200,
+    ) -> None:
+        self.start_ns: int | None = None
+        self._source = source
+        self._link = link
+        self._log = log
+        self._byte_ns = SECOND_NS * BITS_PER_BYTE / baud
+        self._chunk_bytes = max(1, int(CHUNK_S * baud / BITS_PER_BYTE))
+        self._master: int | None = None
+        self._plug_in_ns = 0
+        self._free_ns = 0  # when the line has sent the burst before
+        self._silent_until_ns = 0
+        self._skip = 0
+        self._garbage = b""
+        self._flip = False
+        # Filled by `fault` in any thread, emptied by `run` in its own; deque's ends are atomic.
+        self._asked: collections.deque[Callable[[], None]] = collections.deque()
+
+    def fault(
+        self, name: str, *, seconds: float = 1.0, data: bytes = b"\xb5\x62\x00$\xff", n: int = 1
+    ) -> None:
+        """Ask for a misbehaviour; it happens at once or with the next epoch.
+
+        Args:
+            name: ``silence``: nothing leaves for `seconds`, from the next epoch on. ``garbage``:
+                `data` stands between the next epoch's first two sentences. ``flip``: one bit of the
+                next epoch's first sentence is wrong. ``drop_epochs``: the receiver skips the next
+                `n` epochs. ``unplug``: the terminal is gone at once, and there is a new one under
+                the same link after `seconds`.
+            seconds: for ``silence`` and ``unplug``.
+            data: for ``garbage``.
+            n: for ``drop_epochs``.
+
+        Raises:
+            ValueError: there is no such fault.
+        """
+        faults: dict[str, Callable[[], None]] = {
+            "silence": lambda: self._be_silent(seconds),
+            "garbage": lambda: self._put_garbage(data),
+            "flip": self._put_flip,
+            "drop_epochs": lambda: self._skip_epochs(n),
+            "unplug": lambda: self._unplug(seconds),
+        }
+        if name not in faults:
+            raise ValueError(f"fault {name!r}: allowed are {', '.join(sorted(faults))}")
+        self._asked.append(faults[name])
+
+    def run(self, stop: threading.Event) -> None:
+        """Play until told to stop; an epoch under way is sent to its end.
+
+        Args:
+            stop: ends the play.
+
+        Raises:
+            OSError: no pseudo-terminal, or the link or the log cannot be written.
+        """
+        self._plug_in()
+        try:
+            with self._log.open("a", encoding="utf-8") as log:
+                self._play_all(stop, log)
+            while not stop.wait(NAP_S):
+                self._obey()
+        finally:
+            self._unplug(0)
+
+    def _play_all(self, stop: threading.Event, log: TextIO) -> None:
+        while not self._has_listener():
+            if stop.wait(CHUNK_S):
+                return
+            self._obey()
+        start_ns = self.start_ns = boot_ns() + POWER_ON_NS
+        for number, (utc_ns, offset_ns, data) in enumerate(self._source):
+            begin_ns = max(start_ns + offset_ns, self._free_ns)
+            self._pace(begin_ns, stop)
+            if stop.is_set():
+                return
+            entry = {"epoch": number, "utc_ns": utc_ns, **self._send(data, begin_ns)}
+            entry["lines"] = data.decode("latin-1").splitlines()
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+
+    def _pace(self, until_ns: int, stop: threading.Event | None = None) -> None:
+        self._obey()
+        while (left_ns := until_ns - boot_ns()) > 0 and not (stop and stop.is_set()):
+            time.sleep(min(left_ns / SECOND_NS, NAP_S))
+            self._obey()
+
+    def _obey(self) -> None:
+        while self._asked:
+            self._asked.popleft()()
+        if self._master is None and boot_ns() >= self._plug_in_ns:
+            self._plug_in()
+
+    def _send(self, data: bytes, begin_ns: int) -> dict[str, object]:
+        """Send one burst, each chunk when its last byte has left the receiver; tell how it went."""
+        faults, wire = self._spoil(data, begin_ns)
+        heard = not self._MUTE & set(faults)
+        times_ns = []
+        for begin in range(0, len(wire), self._chunk_bytes):
+            chunk = wire[begin : begin + self._chunk_bytes]
+            self._pace(begin_ns + int((begin + len(chunk)) * self._byte_ns))
+            heard = heard and self._write(chunk)
+            times_ns.append(boot_ns())
+        self._free_ns = begin_ns + int(len(wire) * self._byte_ns)
+        first_ns = times_ns[0] - int((min(len(wire), self._chunk_bytes) - 1) * self._byte_ns)
+        return {"boot_ns": first_ns, "end_boot_ns": times_ns[-1], "heard": heard, "faults": faults}
+
+    def _spoil(self, data: bytes, begin_ns: int) -> tuple[list[str], bytes]:
+        """Apply what was asked for: the names of the faults, and what is left of the burst."""
+        faults = []
+        if self._skip:
+            self._skip -= 1
+            faults.append("drop_epochs")
+        if begin_ns < self._silent_until_ns:
+            faults.append("silence")
+        if faults:
+            return faults, data
+        first, end, rest = data.partition(b"\n")
+        if self._garbage:
+            faults.append("garbage")
+            end, self._garbage = end + self._garbage, b""
+        if self._flip:
+            faults.append("flip")
+            middle = len(first) // 2
+            first = first[:middle] + bytes([first[middle] ^ 1]) + first[middle + 1 :]
+            self._flip = False
+        return faults, first + end + rest
+
+    def _write(self, chunk: bytes) -> bool:
+        """Give bytes to whoever listens; tell whether somebody does."""
+        if self._master is None or not self._has_listener():
+            return False
+        # BlockingIOError: the listener has not read for so long that the kernel's buffer is full.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._master, chunk)
+        return True
+
+    def _has_listener(self) -> bool:
+        """Whether the terminal is open; what an earlier listener left unread is thrown away."""
+        if self._master is None:
+            return False
+        is_open = not any(event & select.POLLHUP for _, event in self._poll.poll(0))
+        if not is_open:
+            termios.tcflush(self._master, termios.TCOFLUSH)
+        return is_open
+
+    def _plug_in(self) -> None:
+        master, slave = os.openpty()
+        tty.setraw(slave)  # no byte is changed, and none comes back as an echo
+        os.set_blocking(master, False)
+        self._poll = select.poll()
+        self._poll.register(master, 0)  # POLLHUP comes unasked
+        fresh = self._link.with_name(f".{self._link.name}.new")
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        fresh.symlink_to(os.ttyname(slave))
+        fresh.replace(self._link)
+        os.close(slave)  # from now on the master hangs up until a listener comes
+        self._master = master
+
+    def _unplug(self, seconds: float) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._link.unlink()
+        if self._master is not None:
+            os.close(self._master)
+        self._master = None
+        self._plug_in_ns = boot_ns() + int(seconds * SECOND_NS)
+
+    def _be_silent(self, seconds: float) -> None:
+        self._silent_until_ns = boot_ns() + int(seconds * SECOND_NS)
+
+    def _put_garbage(self, data: bytes) -> None:
+        self._garbage += data
+
+    def _put_flip(self) -> None:
+        self._flip = True
+
+    def _skip_epochs(self, n: int) -> None:
+        self._skip += n

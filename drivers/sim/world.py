@@ -1,0 +1,79 @@
+"""The world in a process of its own: `World` starts and stops it, `python -m drivers.sim.world` is it.
+
+It lives apart from the recorder, so that the devices go on when a recorder's process is killed.
+The process itself is `drivers.sim.models`; only that one needs Pillow.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+STOP_S = 5.0
+
+
+class World:
+    """A running world; a context manager.
+
+    Args:
+        folder: where it makes `dev/` and `models/`, see `drivers.sim.models`.
+        settings: as there, without ``dir``.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+        self.gps = folder / "dev" / "gps"
+        self.i2c = folder / "dev" / "i2c"
+        self.camera = folder / "dev" / "camera"
+        self.logs = folder / "models"
+        self._settings = {**settings, "dir": str(folder)}
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> World:
+        """Start it and wait until all devices are there.
+
+        Raises:
+            RuntimeError: it could not start; the text is its last words.
+        """
+        command = [sys.executable, "-m", "drivers.sim.world", "--settings"]
+        self._process = subprocess.Popen(
+            [*command, json.dumps(self._settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self._output.readline() != "ready\n":
+            self.close()
+            raise RuntimeError("the world did not start; its standard error says why")
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._started.pid
+
+    def fault(self, device: str, name: str, **arguments: float | int | str) -> None:
+        """Let a device misbehave.
+
+        Args:
+            device: ``gps``, ``imu`` or ``camera``.
+            name: a fault of its model, see `Receiver.fault`, `BusServer.fault`,
+                `Mpu6050Chip.fault`, `Camera.fault`.
+            arguments: of the fault.
+        """
+        order = {"device": device, "fault": name, **arguments}
+        self._input.write(json.dumps(order) + "\n")
+        self._input.flush()
+
+    def close(self) -> None:
+        """Stop it: its logs are complete afterwards. May be called twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.communicate()  # closes its standard input: that ends it

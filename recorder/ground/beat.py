@@ -1,0 +1,71 @@
+"""A tiny message on every open upload stream, now and then.
+
+Clients find a dead link by HTTP/2 pings, one per 5 s here. gRPC's C++ servers, which pyarrow wraps,
+hang up on a client that pings thrice while they send nothing, which was measured to break a stream
+that rests for 20 s; mosaicod does not. pyarrow cannot change that setting, but every frame that the
+server sends resets the count, so the station sends an empty acknowledgement; clients drain them
+unread when they close the stream.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INTERVAL_S = 4.0
+# 5 bytes each, never read before the end: far below the 64 KiB at which a write would block.
+MOST_BEATS = 8000
+
+
+class Beat:
+    """Beats on all open streams from one thread of its own, until `stop`."""
+
+    def __init__(self) -> None:
+        # Flight's threads add and remove writers, ours uses them: a writer is dead memory once its
+        # call returned, so it is removed under the same lock that a beat holds.
+        self._lock = threading.Lock()
+        self._beats: dict[Any, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ground-beat", daemon=True)
+        self._thread.start()
+
+    @property
+    def stopped(self) -> bool:
+        """True after `stop`."""
+        return self._stop.is_set()
+
+    @contextmanager
+    def on(self, writer: Any) -> Iterator[None]:
+        """Beat on a stream as long as the block lasts."""
+        with self._lock:
+            self._beats[writer] = 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._beats[writer]
+
+    def stop(self) -> None:
+        """End the thread; may be called twice."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL_S):
+            with self._lock:
+                for writer, beats in self._beats.items():
+                    if beats < MOST_BEATS:
+                        self._beats[writer] = beats + self._beat(writer)
+
+    def _beat(self, writer: Any) -> int:
+        try:
+            writer.write(pa.py_buffer(b""))
+        except (pa.ArrowException, OSError):
+            return MOST_BEATS  # that client is gone; its own call finds out
+        return 1

@@ -1,0 +1,240 @@
+"""The Flight calls: what comes over the wire, checked, carried out and answered.
+
+A C++ Flight server sees a killed client as a normal end of its stream; only the call's context
+knows that it was cancelled. It is asked before a topic is finalized.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from recorder.ground import answers, store
+from recorder.ground.actions import Actions, Request
+from recorder.ground.beat import Beat
+from recorder.ground.keys import HEADER, READ, WRITE
+from recorder.ground.refusals import ForbiddenError, RefusedError, UnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recorder.ground.catalogue import Catalogue
+    from recorder.ground.keys import Keys
+    from recorder.ground.topics import Topics
+
+_EMPTY = pa.schema([pa.field(store.TIME, pa.int64(), nullable=False)])
+_OURS = (RefusedError, UnknownError, ForbiddenError)
+
+
+class _Header(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow ships no types
+    """Keeps one call's key."""
+
+    def __init__(self, token: str | None) -> None:
+        self.token = token
+
+
+class _Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow ships no types
+    """Takes the key out of each call's headers."""
+
+    def start_call(self, info: Any, headers: dict[str, list[str]]) -> _Header:
+        return _Header(next(iter(headers.get(HEADER, ())), None))
+
+
+class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships no types
+    """The server; it serves from the moment it is made until `shutdown`.
+
+    Args:
+        url: ``grpc://host:port`` or ``grpc+tls://…``; port 0 takes a free one, see `port`.
+        certificates: pairs of PEM certificate and key, empty without TLS.
+        catalogue: sequences, sessions, notes.
+        topics: topics and chunks.
+        rows: the rows.
+        keys: the keys to check, None to let everybody do everything.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        certificates: list[tuple[bytes, bytes]],
+        catalogue: Catalogue,
+        topics: Topics,
+        rows: store.Store,
+        keys: Keys | None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._topics = topics
+        self._rows = rows
+        self._keys = keys
+        self._actions = Actions(catalogue, topics, rows)
+        self.beat = Beat()
+        super().__init__(url, middleware={"key": _Headers()}, tls_certificates=certificates)
+
+    # --- calls
+
+    def do_action(self, context: Any, action: Any) -> list[bytes]:
+        with self._answering(context, self._actions.permission(action.type), action.type):
+            return [self._actions.run(action.type, action.body.to_pybytes())]
+
+    def list_actions(self, context: Any) -> list[tuple[str, str]]:
+        return [(name, "") for name in self._actions.names()]
+
+    def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
+        with self._answering(context, READ, "ListFlights"):
+            rows = self._catalogue.sequences()
+        for row in rows:
+            descriptor = fl.FlightDescriptor.for_path(row["name"])
+            yield fl.FlightInfo(pa.schema([]), descriptor, [])
+
+    def get_flight_info(self, context: Any, descriptor: Any) -> Any:
+        with self._answering(context, READ, "GetFlightInfo"):
+            request = Request(descriptor.command)
+            locator = request.locator("resource_locator")
+            span = _span(request)
+            if "/" in locator:
+                topic = self._topics.get(locator)
+                endpoints = [self._endpoint(topic, span)]
+                return fl.FlightInfo(_schema(topic), descriptor, endpoints)
+            sequence = self._catalogue.sequence(locator)
+            topics = self._topics.of_sequence(locator)
+            return fl.FlightInfo(
+                pa.schema([]),
+                descriptor,
+                [self._endpoint(topic, span) for topic in topics],
+                app_metadata=answers.sequence(
+                    sequence, self._catalogue.sessions(sequence["id"]), topics
+                ),
+            )
+
+    def get_schema(self, context: Any, descriptor: Any) -> Any:
+        with self._answering(context, READ, "GetSchema"):
+            locator = Request(descriptor.command).locator("resource_locator")
+            topic = self._topics.get(locator) if "/" in locator else None
+            return fl.SchemaResult(pa.schema([]) if topic is None else _schema(topic))
+
+    def do_get(self, context: Any, ticket: Any) -> Any:
+        with self._answering(context, READ, "DoGet"):
+            request = Request(ticket.ticket)
+            topic = self._topics.get(request.locator("resource_locator"))
+            locked = topic["completed_at_ns"] is not None
+            if not locked and topic["chunk_count"] == 0:
+                raise RefusedError(f"topic '{topic['locator']}' holds no data yet")
+            tables = self._tables(topic, *_span(request))
+            return fl.GeneratorStream(_schema(topic), _batches(tables))
+
+    def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        with self._answering(context, WRITE, "DoPut"):
+            request = Request(descriptor.command)
+            _check_schema(reader.schema)
+            topic_id, folder = self._topics.begin_upload(
+                request.locator("resource_locator"),
+                request.text("topic_uuid"),
+                reader.schema.serialize().to_pybytes(),
+            )
+            self._rows.open_folder(folder)
+            with self.beat.on(writer):
+                for number, batch in enumerate(self._received(reader)):
+                    self._topics.add_chunk(topic_id, self._rows.write(folder, number, batch))
+            if context.is_cancelled():
+                raise fl.FlightCancelledError("the client is gone before it ended its stream")
+            self._topics.finish_upload(topic_id)
+
+    # --- inside
+
+    @contextmanager
+    def _answering(self, context: Any, permission: str | None, doing: str) -> Iterator[None]:
+        """Check the key; let refusals through, and call everything else a fault of ours."""
+        try:
+            if self._keys is not None:
+                self._keys.check(context.get_middleware("key").token, permission, doing)
+            yield
+        except _OURS:
+            raise
+        except (sqlite3.Error, OSError, pa.ArrowException) as error:
+            if isinstance(error, fl.FlightError):
+                raise
+            raise fl.FlightInternalError(f"{doing}: {error}") from error
+
+    def _received(self, reader: Any) -> Iterator[Any]:
+        """The stream's batches until it ends; anything else in it ends it."""
+        while not self.beat.stopped:
+            try:
+                batch = reader.read_chunk().data
+            except StopIteration:
+                return
+            if batch is None:
+                raise RefusedError("the stream holds a message without rows")
+            if pa.ipc.get_record_batch_size(batch) > answers.MOST_MESSAGE_BYTES:
+                raise fl.FlightCancelledError("decoded message length too large")
+            yield batch
+        raise fl.FlightUnavailableError("the station stops")
+
+    def _endpoint(self, topic: sqlite3.Row, span: tuple[int | None, int | None]) -> Any:
+        command: dict[str, Any] = {"resource_locator": topic["locator"]}
+        window = None
+        if span != (None, None):
+            command |= {"timestamp_ns_start": span[0], "timestamp_ns_end": span[1]}
+            window = self._window(topic, *span)
+        return fl.FlightEndpoint(
+            json.dumps(command).encode(), [], app_metadata=answers.topic(topic, window)
+        )
+
+    def _window(
+        self, topic: sqlite3.Row, start_ns: int | None, end_ns: int | None
+    ) -> dict[str, Any]:
+        spans = [
+            self._rows.span(topic["folder"], chunk, start_ns, end_ns)
+            for chunk in self._topics.chunks(topic["id"])
+            if chunk.meets(start_ns, end_ns)
+        ]
+        firsts = [first_ns for _, first_ns, _ in spans if first_ns is not None]
+        lasts = [last_ns for _, _, last_ns in spans if last_ns is not None]
+        return {
+            "row_count": sum(count for count, _, _ in spans),
+            "interval": answers.interval(min(firsts, default=None), max(lasts, default=None)),
+        }
+
+    def _tables(self, topic: sqlite3.Row, start_ns: int | None, end_ns: int | None) -> Iterator[Any]:
+        schema = _schema(topic)
+        chunks = [
+            chunk
+            for chunk in self._topics.chunks(topic["id"])
+            if chunk.meets(start_ns, end_ns)
+        ]
+        tables = store.in_order(
+            chunks, lambda chunk: self._rows.read(topic["folder"], chunk, schema)
+        )
+        if (start_ns, end_ns) == (None, None):
+            return tables
+        return (store.clip(table, start_ns, end_ns) for table in tables)
+
+
+def _batches(tables: Iterator[Any]) -> Iterator[Any]:
+    """Cut tables into messages of about the announced target size."""
+    for table in tables:
+        if table.num_rows:
+            rows = max(1, table.num_rows * answers.TARGET_MESSAGE_BYTES // max(table.nbytes, 1))
+            yield from table.to_batches(max_chunksize=rows)
+
+
+def _span(request: Request) -> tuple[int | None, int | None]:
+    start_ns, end_ns = request.time_ns("timestamp_ns_start"), request.time_ns("timestamp_ns_end")
+    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+        raise RefusedError(f"empty time range: {start_ns} to {end_ns}")
+    return start_ns, end_ns
+
+
+def _schema(topic: sqlite3.Row) -> Any:
+    if topic["arrow_schema"] is None:
+        return _EMPTY
+    return pa.ipc.read_schema(pa.py_buffer(topic["arrow_schema"]))
+
+
+def _check_schema(schema: Any) -> None:
+    index = schema.get_field_index(store.TIME)
+    if index < 0 or schema.field(index).type != pa.int64():
+        raise RefusedError(f"the schema has no column '{store.TIME}' of type int64")

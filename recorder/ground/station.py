@@ -1,0 +1,161 @@
+"""The ground station: a Mosaico server for bench, depot laptop and tests, in one directory.
+
+    DIRECTORY/catalogue.sqlite   sequences, sessions, topics, chunks, notes, keys
+    DIRECTORY/rows/…             Parquet files
+
+What was answered with OK is durable. The station may be killed at any instant: finalized topics
+stay whole, interrupted ones stay Uploading until a client deletes them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from typing import IO, TYPE_CHECKING
+
+import pyarrow as pa
+
+from recorder.errors import ConfigError
+from recorder.ground.catalogue import Catalogue
+from recorder.ground.database import Database
+from recorder.ground.flight import FlightService
+from recorder.ground.keys import Keys
+from recorder.ground.store import Store
+from recorder.ground.topics import Topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+DEFAULT_PORT = 6726
+STOP_LIMIT_S = 5.0
+
+
+class GroundStation:
+    """A running station; a context manager.
+
+    Args:
+        directory: made if it is missing; one station at a time.
+        host: address to listen on.
+        port: 0 takes a free one, see `port`.
+        check_keys: ask every call for an API key with the right permission.
+        tls: PEM certificate and private key, None for plain connections.
+
+    Raises:
+        ConfigError: the address cannot be listened on, or the directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        check_keys: bool = False,
+        tls: tuple[bytes, bytes] | None = None,
+    ) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            rows = Store(directory / "rows")
+            self._lock = _lock(directory)
+        except OSError as error:
+            raise ConfigError(f"{directory}: {error}") from error
+        self._database = Database(directory / "catalogue.sqlite")
+        self.catalogue = Catalogue(self._database)
+        self.topics = Topics(self._database)
+        self.keys = Keys(self._database)
+        rows.remove_unknown(self.topics.folders())
+        scheme = "grpc" if tls is None else "grpc+tls"
+        try:
+            self._flight = FlightService(
+                f"{scheme}://{host}:{port}",
+                [] if tls is None else [tls],
+                self.catalogue,
+                self.topics,
+                rows,
+                self.keys if check_keys else None,
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise ConfigError(f"{host}:{port}: cannot listen: {error}") from error
+        self.url = f"{scheme}://{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port that the station listens on."""
+        return int(self._flight.port)
+
+    def serve(self, stop: threading.Event) -> bool:
+        """Serve until told to stop, then `close`."""
+        stop.wait()
+        return self.close()
+
+    def close(self) -> bool:
+        """Stop serving; streams that are still fed break off and their topics stay Uploading.
+
+        Returns:
+            False if a client that sends nothing still held a call after `STOP_LIMIT_S`; Arrow gives
+            no way to end such a call but the end of the process, which loses nothing.
+        """
+        self._flight.beat.stop()
+        # Arrow's shutdown waits for open calls without a limit; so the limit is put around it.
+        ending = threading.Thread(target=self._flight.shutdown, name="ground-end", daemon=True)
+        ending.start()
+        ending.join(STOP_LIMIT_S)
+        if ending.is_alive():
+            return False
+        self._database.close()
+        self._lock.close()
+        return True
+
+    def __enter__(self) -> GroundStation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def run(
+    directory: Path,
+    host: str,
+    port: int,
+    stop: threading.Event,
+    *,
+    check_keys: bool = False,
+    tls: tuple[bytes, bytes] | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until `stop` is set; the entry of the station's process.
+
+    If a client holds a silent stream, this ends the whole process at the end, with code 0.
+
+    Args:
+        directory: as for `GroundStation`, like the other arguments.
+        host: address to listen on.
+        port: 0 takes a free one.
+        stop: ends it.
+        check_keys: ask for API keys.
+        tls: certificate and key.
+        ready: called with the station's URL as soon as it answers.
+    """
+    station = GroundStation(directory, host, port, check_keys=check_keys, tls=tls)
+    if ready is not None:
+        ready(station.url)
+    if not station.serve(stop):
+        os._exit(0)  # the interpreter's own end would wait for that client for ever
+
+
+def _lock(directory: Path) -> IO[bytes]:
+    lock = (directory / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(f"{directory}: another station is using it") from error
+    return lock

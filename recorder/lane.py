@@ -1,0 +1,196 @@
+"""One sensor's process: driver to ring. The only place where a device is opened again.
+
+Neither the disk nor the network nor another sensor can hold it up: what does not fit into the ring
+is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from drivers.base import BadSampleError, Driver, DriverError
+from recorder import record, status
+from recorder.booking import Booking
+from recorder.clock import ANCHOR_PERIOD_NS, anchor_now, boot_ns
+from recorder.devices import make_driver
+from recorder.ring_files import attach, hold
+from recorder.schema import LaneSchema
+from recorder.service import Notifier, Stop, entry
+
+if TYPE_CHECKING:
+    from drivers.base import Device, Sample
+    from recorder.config import Config
+
+log = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 0.2
+#: Pauses between attempts to open a device, in seconds; the last one stays.
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+SIGN_PERIOD_NS = 1_000_000_000
+#: A ring must hold 2 s of the highest rate, a camera's 5 s; these are ample for the usual devices.
+RING_BYTES, BLOB_RING_BYTES = 1024 * 1024, 32 * 1024 * 1024
+
+
+class Lane:
+    """A sensor's path from its driver into its ring.
+
+    Args:
+        config: the resolved configuration.
+        name: which of its lanes.
+    """
+
+    def __init__(self, config: Config, name: str) -> None:
+        self._lane = config.lane(name)
+        self._run_dir = config.spool.run_dir
+        self._driver: Driver = make_driver(self._lane)
+        schema = LaneSchema.of(
+            name,
+            self._driver,
+            required=self._lane.required,
+            on_error=self._lane.on_error,
+            metadata=self._lane.metadata,
+        )
+        self._lock = hold(config.rings_dir, name)
+        usual = BLOB_RING_BYTES if schema.blob else RING_BYTES
+        self._ring = attach(config.rings_dir, schema, self._lane.ring_bytes or usual)
+        self._booking = Booking(
+            self._ring.state, schema.period_ns, boot_ns(), required=self._lane.required
+        )
+        self._notifier = Notifier()
+        self._state = "opening"
+        self._device: dict[str, Any] = {}
+        self._next_sign_ns = self._next_anchor_ns = 0
+
+    def run(self, stop: Stop) -> None:
+        """Fill the ring until told to stop; open the device again when it fails."""
+        self._notifier.ready("looking for the device")
+        failures = 0
+        while not stop.is_set():
+            try:
+                with self._driver as driver:
+                    self._opened(driver.open())
+                    failures = 0
+                    self._read(driver, stop)
+            except DriverError as error:
+                self._lost(error, first=failures == 0)
+                self._wait(stop, PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                failures += 1
+        self._notifier.stopping()
+        self._event({"event": "stopped"})
+        self._sign()
+
+    def _read(self, driver: Driver, stop: Stop) -> None:
+        while not stop.is_set():
+            try:
+                sample = driver.read(READ_TIMEOUT_S)
+            except BadSampleError as error:
+                log.info("lane %s: %s", self._lane.name, error)
+                self._booking.broken(error.samples)
+                sample = None
+            if sample is not None:
+                self._put(sample)
+            self._tick()
+        for last in driver.finish():
+            self._put(last)
+
+    def _put(self, sample: Sample) -> None:
+        booked = self._booking.sample(sample)
+        self._ring.put(record.DATA, sample.rows, booked, sample.payload, sample.boot_ns)
+        self._booking.state = self._ring.state
+        if sample.utc_ns is not None and sample.boot_ns >= self._next_anchor_ns:
+            self._next_anchor_ns = sample.boot_ns + ANCHOR_PERIOD_NS
+            bound_ns = sample.utc_uncertainty_ns
+            anchor = anchor_now(sample.boot_ns, sample.utc_ns, bound_ns, "gps")
+            self._control(record.ANCHOR, anchor.pack(), sample.boot_ns)
+
+    def _control(self, kind: int, payload: bytes, at_boot_ns: int) -> None:
+        self._ring.put(kind, 0, self._booking.state, [payload], at_boot_ns)
+        self._booking.state = self._ring.state
+
+    def _event(self, facts: dict[str, Any]) -> None:
+        self._control(record.EVENT, json.dumps(facts).encode(), boot_ns())
+
+    def _opened(self, device: Device) -> None:
+        self._device = dataclasses.asdict(device)
+        self._state = "running"
+        log.info("lane %s: %s is there", self._lane.name, device.model or self._driver.kind)
+        self._event({"event": "opened", "device": self._device})
+        self._sign()
+
+    def _lost(self, error: DriverError, *, first: bool) -> None:
+        self._booking.is_away = True
+        if first or self._state == "running":
+            log.warning("lane %s: %s; trying again until it comes", self._lane.name, error)
+            self._event({"event": "lost", "error": str(error)})
+        self._state = f"absent: {error}"
+        self._sign()
+
+    def _wait(self, stop: Stop, pause_s: float) -> None:
+        until = boot_ns() + round(pause_s * 1e9)
+        while not stop.is_set() and boot_ns() < until:
+            stop.wait(READ_TIMEOUT_S)
+            self._tick()
+
+    def _tick(self) -> None:
+        now = boot_ns()
+        if now < self._next_sign_ns:
+            return
+        if self._booking.silence(now):
+            self._event({"event": "silent"})
+        self._sign()
+
+    def _sign(self) -> None:
+        self._next_sign_ns = boot_ns() + SIGN_PERIOD_NS
+        state = self._booking.state
+        self._ring.note(state)
+        facts = {
+            "lane": self._lane.name,
+            "driver": self._driver.kind,
+            "state": self._state,
+            "device": self._device,
+            "rate_hz": self._driver.rate_hz,
+            "samples": state.seqno,
+            "expected": state.expected,
+            "losses": dataclasses.asdict(state.losses),
+            "last_boot_ns": state.boot_ns,
+            "ring_bytes": state.position - self._ring.tail_position(),
+            "ring_capacity_bytes": self._ring.capacity_bytes,
+        }
+        status.publish(self._run_dir, f"lane-{self._lane.name}", facts)
+        self._notifier.ping(f"{self._state}, {state.seqno} samples")
+
+    def close(self) -> None:
+        """Let go of ring and lock; may be called twice."""
+        self._ring.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def main(config: Config, stop: Stop, name: str) -> None:
+    """Run one lane until told to stop.
+
+    Args:
+        config: the resolved configuration.
+        stop: the request to end.
+        name: which lane.
+
+    Raises:
+        ConfigError: the driver does not take what the lane's table says.
+        RingError: another process runs this lane.
+    """
+    lane = Lane(config, name)
+    try:
+        lane.run(stop)
+    finally:
+        lane.close()
+
+
+if __name__ == "__main__":
+    entry(sys.argv[1], functools.partial(main, name=sys.argv[1]))

@@ -1,0 +1,306 @@
+"""A connection to a Mosaico server: one method per thing that the server can be asked.
+
+Every question has a deadline. Streams must not have one; there HTTP/2 keepalive finds a dead link:
+3.5 s after the link froze while rows are written, 7 s while an answer is awaited (without
+`ping_timeout_ms` 64 s), both measured on a frozen link. Pings are sent only while a call is open:
+gRPC's C++ servers take pings on an idle connection for an attack and hang up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from recorder.errors import RemoteRefusedError
+from recorder.mosaico import codec
+from recorder.mosaico.policies import SessionLevelErrorPolicy
+from recorder.mosaico.sequence_updater import SequenceHandler
+from recorder.mosaico.sequence_writer import SequenceWriter
+from recorder.mosaico.wire import PutStream, remote_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import TracebackType
+
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.ping_timeout_ms", 3000),
+)
+TIMEOUT_S = 10.0
+KEY_HEADER = b"mosaico-api-key-token"
+# 0.4 took 25 MB, 0.5 and later twice that; a server that does not tell gets less than the least.
+UNTOLD_BATCH_BYTES = 22_000_000
+# The rest of a message is the batch's frame; the vendor's SDK keeps the same tenth.
+SHARE_OF_MESSAGE = 0.9
+
+
+class MosaicoClient:
+    """A connection to one server; a context manager, made by `connect` or `connect_url`.
+
+    All methods may be called from several threads. Unless said otherwise they raise
+    `RemoteAwayError` (ask again later; whether a change happened must be asked) or
+    `RemoteRefusedError` with the server's own sentence. "Locator" is ``sequence``,
+    ``sequence/topic/path`` or, of a session, ``sequence:id``.
+    """
+
+    def __init__(self, flight: Any, timeout_s: float, headers: list[tuple[bytes, bytes]]) -> None:
+        self._flight = flight
+        self._question = fl.FlightCallOptions(timeout=timeout_s, headers=headers)
+        self._stream = fl.FlightCallOptions(headers=headers)
+        self.info = self.server_info()
+
+    @classmethod
+    def connect(
+        cls,
+        host: str,
+        port: int,
+        *,
+        api_key: str | None = None,
+        tls_root_certs: bytes | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> MosaicoClient:
+        """Connect and ask who answers; with root certificates (PEM), over TLS.
+
+        Raises:
+            RemoteAwayError: nobody answers within `timeout_s`.
+            RemoteRefusedError: the key is refused, or nobody there speaks Mosaico.
+        """
+        scheme = "grpc" if tls_root_certs is None else "grpc+tls"
+        return cls.connect_url(
+            f"{scheme}://{host}:{port}",
+            api_key=api_key,
+            tls_root_certs=tls_root_certs,
+            timeout_s=timeout_s,
+        )
+
+    @classmethod
+    def connect_url(
+        cls,
+        url: str,
+        *,
+        api_key: str | None = None,
+        tls_root_certs: bytes | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> MosaicoClient:
+        """Connect to ``grpc://host:port`` or ``grpc+tls://host:port``, else like `connect`."""
+        with remote_errors(f"connect {url}"):
+            flight = fl.FlightClient(
+                url, tls_root_certs=tls_root_certs, generic_options=list(KEEPALIVE)
+            )
+        headers = [] if api_key is None else [(KEY_HEADER, api_key.encode())]
+        try:
+            return cls(flight, timeout_s, headers)
+        except BaseException:
+            flight.close()
+            raise
+
+    def close(self) -> None:
+        """Hang up; streams that are still open must have been aborted or finished before."""
+        self._flight.close()
+
+    @property
+    def most_batch_bytes(self) -> int:
+        """The largest record batch (serialized, bytes) that this server is sent."""
+        announced = self.info.most_message_bytes
+        return UNTOLD_BATCH_BYTES if announced is None else int(announced * SHARE_OF_MESSAGE)
+
+    # --- what the server holds
+
+    def server_info(self) -> codec.ServerInfo:
+        """Ask who answers: `info` since 0.7, `version` before."""
+        try:
+            return codec.server_info(self._act("info"))
+        except RemoteRefusedError as refusal:
+            # A wrong key is refused by both; only a server that does not know `info` is older.
+            if not isinstance(refusal.__cause__, (pa.ArrowInvalid, pa.ArrowNotImplementedError)):
+                raise
+        return codec.server_info(self._act("version"))
+
+    def sequences(self) -> list[str]:
+        """Names of all sequences."""
+        with remote_errors("list_flights"):
+            flights = list(self._flight.list_flights(options=self._question))
+        return [flight.descriptor.path[0].decode() for flight in flights]
+
+    def describe_sequence(self, name: str) -> codec.SequenceInfo | None:
+        """A sequence with its sessions and topics, or None if the server has none of that name."""
+        flight = self._flight_info(name)
+        if flight is None:
+            return None
+        topics = tuple(codec.topic_info(each.app_metadata, {}) for each in flight.endpoints)
+        return codec.sequence_info(flight.app_metadata, flight.schema.metadata or {}, topics)
+
+    def describe_topic(self, locator: str) -> codec.TopicInfo | None:
+        """A topic in any state, or None if the server has none of that name."""
+        flight = self._flight_info(locator)
+        if flight is None:
+            return None
+        endpoint = flight.endpoints[0]
+        return codec.topic_info(endpoint.app_metadata, flight.schema.metadata or {})
+
+    def read(
+        self, locator: str, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[Any]:
+        """Rows of a topic as record batches, by rising `timestamp_ns`.
+
+        Args:
+            locator: of a topic, finalized or not; without any stored batch it is refused.
+            start_ns: first time, inclusive, UTC ns.
+            end_ns: last time, exclusive, UTC ns.
+        """
+        flight = self._flight_info(locator, start_ns, end_ns)
+        if flight is None:
+            raise RemoteRefusedError(f"read {locator}: no such topic")
+        with remote_errors(f"read {locator}"):
+            for chunk in self._flight.do_get(flight.endpoints[0].ticket, self._stream):
+                yield chunk.data
+
+    def notifications(self, locator: str) -> list[codec.Notification]:
+        """Error notes on a sequence or a topic, oldest first."""
+        action = f"{_kind(locator)}_notification_list"
+        return codec.notifications(self._act(action, locator=locator))
+
+    # --- writing
+
+    def create_sequence(self, name: str, metadata: Mapping[str, Any]) -> None:
+        """Make an empty sequence; its metadata can never be changed."""
+        self._act("sequence_create", locator=name, user_metadata=dict(metadata))
+
+    def create_session(self, sequence: str) -> codec.Session:
+        """Open a writing session; if the answer is lost, so is the session's uuid."""
+        action = "session_create"
+        answer = self._act(action, locator=sequence)
+        return codec.Session(
+            codec.text(action, answer, "uuid"), codec.text(action, answer, "locator")
+        )
+
+    def create_topic(
+        self,
+        session_uuid: str,
+        locator: str,
+        *,
+        ontology_tag: str,
+        serialization_format: str,
+        metadata: Mapping[str, Any],
+    ) -> str:
+        """Make an empty topic in an open session.
+
+        Returns:
+            The topic's uuid, which one stream needs and which is told only here.
+        """
+        answer = self._act(
+            "topic_create",
+            session_uuid=session_uuid,
+            locator=locator,
+            ontology_tag=ontology_tag,
+            serialization_format=serialization_format,
+            user_metadata=dict(metadata),
+        )
+        return codec.text("topic_create", answer, "uuid")
+
+    def open_put(self, locator: str, topic_uuid: str, schema: Any) -> PutStream:
+        """Open the one stream that fills a topic; a refusal may show only at a later write."""
+        command = codec.request({"resource_locator": locator, "topic_uuid": topic_uuid})
+        with remote_errors(f"put {locator}"):
+            writer, _ = self._flight.do_put(
+                fl.FlightDescriptor.for_command(command), schema, self._stream
+            )
+        return PutStream(locator, writer, self.most_batch_bytes)
+
+    def put(self, locator: str, topic_uuid: str, schema: Any, batches: Iterable[Any]) -> None:
+        """Fill a topic with all batches and finalize it.
+
+        On return every row is stored and the topic is finalized. On any exception, also one that
+        `batches` raises, the stream was aborted: the topic stays Uploading, unless the server's
+        OK itself was lost.
+        """
+        with self.open_put(locator, topic_uuid, schema) as stream:
+            for batch in batches:
+                stream.write(batch)
+
+    def finalize_session(self, uuid: str) -> None:
+        """Close a session for ever; refused while a topic is not finalized, or a second time."""
+        self._act("session_finalize", session_uuid=uuid)
+
+    def notify(self, locator: str, text: str) -> None:
+        """Leave an error note on a sequence or a topic; the server does not detect repeats."""
+        action = f"{_kind(locator)}_notification_create"
+        self._act(action, locator=locator, notification_type="error", msg=text)
+
+    def delete_topic(self, locator: str) -> None:
+        """Remove a topic in any state; needs the delete permission, as all deletes do."""
+        self._act("topic_delete", locator=locator)
+
+    def delete_session(self, locator: str, uuid: str) -> None:
+        """Remove a session with its topics (old servers want the uuid, newer ones the locator)."""
+        self._act("session_delete", locator=locator, session_uuid=uuid)
+
+    def delete_sequence(self, name: str) -> None:
+        """Remove a sequence with all its sessions and topics."""
+        self._act("sequence_delete", locator=name)
+
+    # --- the writing workflow
+
+    def sequence_create(
+        self,
+        sequence_name: str,
+        metadata: Mapping[str, Any],
+        on_error: SessionLevelErrorPolicy = SessionLevelErrorPolicy.Report,
+    ) -> SequenceWriter:
+        """Begin a new sequence; nothing happens on the server before the ``with`` block."""
+        return SequenceWriter(self, sequence_name, metadata, on_error)
+
+    def sequence_handler(self, sequence_name: str) -> SequenceHandler:
+        """An existing sequence, in order to add topics to it.
+
+        Raises:
+            RemoteRefusedError: there is none of that name.
+        """
+        if self.describe_sequence(sequence_name) is None:
+            raise RemoteRefusedError(f"sequence {sequence_name}: the server has none of this name")
+        return SequenceHandler(self, sequence_name)
+
+    # --- inside
+
+    def _act(self, action: str, **fields: Any) -> dict[str, Any]:
+        with remote_errors(action):
+            results = self._flight.do_action(
+                fl.Action(action, codec.request(fields)), self._question
+            )
+            body = b"".join(result.body.to_pybytes() for result in results)
+        return codec.response(action, body)
+
+    def _flight_info(
+        self, locator: str, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Any:
+        command: dict[str, Any] = {"resource_locator": locator}
+        if start_ns is not None:
+            command["timestamp_ns_start"] = start_ns
+        if end_ns is not None:
+            command["timestamp_ns_end"] = end_ns
+        descriptor = fl.FlightDescriptor.for_command(codec.request(command))
+        with remote_errors(f"get_flight_info {locator}"):
+            try:
+                return self._flight.get_flight_info(descriptor, self._question)
+            except pa.ArrowKeyError:
+                return None
+
+    def __enter__(self) -> MosaicoClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _kind(locator: str) -> str:
+    return "topic" if "/" in locator else "sequence"

@@ -1,0 +1,140 @@
+"""The one place where Arrow Flight's exceptions become ours, and one open DoPut stream.
+
+Arrow folds gRPC's codes into few classes, and servers use them differently, so the class tells
+only two things apart: *away* (ask again later) and *refused* (asking again cannot help). What
+really happened on the server is found by asking it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from recorder.errors import RemoteAwayError, RemoteError, RemoteRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+ABORT = b"abort"
+# Behind these words come the peer's stack trace or gRPC's debug dump: nothing for a user's eyes.
+_NOISE = (". Detail:", ". gRPC client debug context", ". Client context:")
+_AWAY = (
+    fl.FlightUnavailableError,
+    fl.FlightTimedOutError,
+    fl.FlightCancelledError,
+    fl.FlightInternalError,
+    fl.FlightServerError,
+    OSError,
+)
+# A message above the server's limit comes back as CANCELLED; sending it again cannot help.
+_TOO_LARGE = "message length too large"
+
+
+def server_text(error: BaseException) -> str:
+    """The server's own sentence, without stack traces and debug dumps."""
+    text = str(error)
+    for noise in _NOISE:
+        text = text.split(noise, 1)[0]
+    return text.strip() or type(error).__name__
+
+
+@contextlib.contextmanager
+def remote_errors(doing: str) -> Iterator[None]:
+    """Turn Arrow's errors into ours while `doing` something, e.g. ``topic_create``.
+
+    Raises:
+        RemoteAwayError: unavailable, timed out, cancelled, or a fault inside the server.
+        RemoteRefusedError: everything else that the server answered.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise _ours(doing, error) from error
+
+
+def _ours(doing: str, error: Exception) -> RemoteError:
+    message = f"{doing}: {server_text(error)}"
+    away = isinstance(error, _AWAY) and _TOO_LARGE not in str(error)
+    return RemoteAwayError(message) if away else RemoteRefusedError(message)
+
+
+class PutStream:
+    """The one stream that fills a topic; a context manager.
+
+    Leaving the block cleanly ends the stream, and the server finalizes the topic. Leaving it by
+    any exception aborts: Arrow would end the stream cleanly here too and so commit a truncated
+    topic; a message without rows makes the server refuse the stream instead, and the topic stays
+    Uploading. A stream that is dropped or still open at the interpreter's end aborts as well.
+
+    Args:
+        locator: of the topic, for messages.
+        writer: Flight's own stream writer, just opened.
+        most_batch_bytes: the largest batch that may be sent.
+    """
+
+    def __init__(self, locator: str, writer: Any, most_batch_bytes: int) -> None:
+        self._locator = locator
+        self._writer = writer
+        self._most_batch_bytes = most_batch_bytes
+        self._abort = weakref.finalize(self, _abort, writer)
+
+    def write(self, batch: Any) -> None:
+        """Send one record batch; blocks while the server is slower than we are.
+
+        Nothing is durable on the server before `finish` returned.
+
+        Raises:
+            RemoteRefusedError: the batch is above the server's limit (nothing was sent and the
+                stream is usable), or the server refused the stream.
+            RemoteAwayError: the link or the server is gone.
+        """
+        size_bytes = pa.ipc.get_record_batch_size(batch)
+        if size_bytes > self._most_batch_bytes:
+            raise RemoteRefusedError(
+                f"put {self._locator}: a batch of {size_bytes} bytes is above the limit"
+                f" of {self._most_batch_bytes}"
+            )
+        with remote_errors(f"put {self._locator}"):
+            self._writer.write_batch(batch)
+
+    def finish(self) -> None:
+        """End the stream and wait for the server's OK: then the topic is finalized.
+
+        Raises:
+            RemoteAwayError: no answer; whether the topic is finalized must be asked.
+            RemoteRefusedError: the server refused the stream.
+        """
+        with remote_errors(f"put {self._locator}"):
+            self._writer.done_writing()
+            self._writer.close()
+        self._abort.detach()
+
+    def abort(self) -> None:
+        """Break the stream so that the topic is not finalized; may be called twice."""
+        self._abort()
+
+    def __enter__(self) -> PutStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abort()
+
+
+def _abort(writer: Any) -> None:
+    # The server's refusal of this message is what we want; a dead link aborts just as well.
+    with contextlib.suppress(pa.ArrowException, OSError):
+        writer.write_metadata(ABORT)
+        writer.close()

@@ -1,0 +1,117 @@
+"""The directory of rings: which ring a lane goes on with, and which ones the spooler reads."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from recorder.clock import boot_id
+from recorder.errors import RingError
+from recorder.ring import RingReader, RingWriter, write_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recorder.schema import LaneSchema
+
+_SUFFIX = ".ring"
+
+
+def _lane(path: Path) -> str:
+    return path.name.rsplit(".", 2)[0]
+
+
+def hold(directory: Path, lane: str) -> int:
+    """Take the lock of a lane and return its descriptor, which holds it until it is closed.
+
+    Raises:
+        RingError: another process runs this lane.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory / f"{lane}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise RingError(f"lane {lane}: another process runs it already") from error
+    return descriptor
+
+
+def attach(directory: Path, schema: LaneSchema, capacity_bytes: int) -> RingWriter:
+    """Go on with the lane's newest ring, or make one if none fits this boot, schema and size."""
+    mine = [path for path in directory.glob(f"*{_SUFFIX}") if _lane(path) == schema.lane]
+    fitting: list[RingWriter] = []
+    for path in mine:
+        try:
+            ring = RingWriter(path)
+        except RingError:
+            continue
+        same = ring.boot_id == boot_id() and ring.schema == schema
+        if same and ring.capacity_bytes == capacity_bytes:
+            fitting.append(ring)
+        else:
+            ring.close()
+    fitting.sort(key=lambda one: one.created_boot_ns)
+    for old in fitting[:-1]:
+        old.close()
+    return fitting[-1] if fitting else _make(directory, schema, capacity_bytes)
+
+
+def _make(directory: Path, schema: LaneSchema, capacity_bytes: int) -> RingWriter:
+    # Written beside its place and moved there, so that no half one is ever seen.
+    epoch = int.from_bytes(os.urandom(8), "little") | 1
+    path = directory / f"{schema.lane}.{epoch:016x}{_SUFFIX}"
+    draft = path.with_suffix(".draft")
+    write_empty(draft, schema, epoch, capacity_bytes)
+    draft.rename(path)
+    return RingWriter(path)
+
+
+class ReaderSet:
+    """Every ring of the directory that belongs to this boot, as the spooler reads them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._readers: dict[Path, RingReader] = {}
+        self._foreign: set[Path] = set()
+
+    def __iter__(self) -> Iterator[RingReader]:
+        """Yield the rings, each lane's oldest first."""
+        return iter(sorted(self._readers.values(), key=lambda one: one.created_boot_ns))
+
+    def look(self) -> list[str]:
+        """Take up rings that appeared.
+
+        Returns:
+            Why files that look like rings were left alone, each told once.
+        """
+        refused: list[str] = []
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            if path in self._readers or path in self._foreign:
+                continue
+            try:
+                self._readers[path] = RingReader(path)
+            except RingError as error:
+                self._foreign.add(path)
+                refused.append(str(error))
+        return refused
+
+    def retire(self) -> None:
+        """Remove rings whose lane has a newer one, once all they held is durable."""
+        for ring in list(self):
+            newest = max(
+                (one for one in self if one.schema.lane == ring.schema.lane),
+                key=lambda one: one.created_boot_ns,
+            )
+            if ring is not newest and ring.record_at(ring.position) is None:
+                del self._readers[ring.path]
+                ring.close()
+                ring.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of every ring; the files stay."""
+        for ring in self._readers.values():
+            ring.close()
+        self._readers.clear()

@@ -1,0 +1,115 @@
+"""What a process of the recorder does for whoever started it: stop on request, and notify systemd.
+
+Every process is ``main(config, stop)``. `entry` is the few lines around it that are the same for
+systemd and for the foreground runner: settings come as one JSON argument, SIGTERM and SIGINT set
+`stop`, and the log goes to stderr.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import sdnotify
+
+from recorder import config
+from recorder.errors import RecorderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PR_SET_NAME = 15
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Speaks to systemd: ready, status in words, and pings of the watchdog.
+
+    Without systemd every call does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._systemd = sdnotify.SystemdNotifier()
+
+    def ready(self, status: str) -> None:
+        """Say that this process has recovered and loops."""
+        self._systemd.notify(f"READY=1\nSTATUS={status}")
+
+    def ping(self, status: str) -> None:
+        """Say from the working loop that it turns."""
+        self._systemd.notify(f"WATCHDOG=1\nSTATUS={status}")
+
+    def stopping(self) -> None:
+        """Say that this process is ending on request."""
+        self._systemd.notify("STOPPING=1")
+
+
+def set_up_log(level: int = logging.INFO) -> None:
+    """Log to stderr; under systemd with the priority in front, else with the time."""
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    form = "%(name)s: %(message)s" if under_systemd else "%(asctime)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, stream=sys.stderr, format=form, datefmt="%H:%M:%S")
+
+
+class Stop:
+    """A request to end that a signal handler may set at any instant.
+
+    `threading.Event` cannot: its lock is not re-entrant, and a handler that runs while the same
+    thread is inside `wait` would wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_set = False
+
+    def set(self) -> None:
+        """Ask for the end; may be called again."""
+        if not self._is_set:
+            self._is_set = True
+            os.write(self._write, b"x")
+
+    def is_set(self) -> bool:
+        """Tell whether the end was asked for."""
+        return self._is_set
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the end is asked for."""
+        return self._read
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the end is asked for, or for so long; return whether it was."""
+        select.select([self._read], [], [], timeout_s)
+        return self._is_set
+
+
+def stop_on_signals() -> Stop:
+    """Return a `Stop` that SIGTERM and SIGINT set. Call it in the main thread."""
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def name_process(name: str) -> None:
+    """Give this process a name of at most 15 characters that `ps` and `top` show."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
+    """Run a process with the resolved settings that are its last argument, and exit.
+
+    Exit code 0 after a requested stop, 1 after an error that is told in one line.
+    """
+    set_up_log()
+    name_process(f"rec-{name}")
+    stop = stop_on_signals()
+    try:
+        main(config.from_json(sys.argv[-1]), stop)
+    except RecorderError as error:
+        log.error("%s: %s", name, error)  # noqa: TRY400 - one line for the user, no traceback
+        raise SystemExit(1) from error

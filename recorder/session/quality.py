@@ -1,0 +1,88 @@
+"""Quality: how complete a session is, from its ledger alone.
+
+Source: ATLAS Advanced Streams, Sessions: 0.0 is no useful data, 1.0 complete, 0.9 while unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recorder.session.ledger import LaneLedger
+
+DEFAULT_QUALITY = 0.9
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A session's quality and where it comes from.
+
+    Args:
+        value: 0.0 to 1.0, floored to 4 decimals: 1.0 only when nothing at all is missing.
+        basis: ``default`` (nothing is known yet), ``no_data``, ``held`` or ``delivered``.
+        least: completeness of the worst required lane, floored alike.
+        least_lane: that lane's name, empty if there is none.
+        lower: `value` if the worst happened in the time that nobody can account for.
+    """
+
+    value: float
+    basis: str
+    least: float
+    least_lane: str
+    lower: float
+
+
+def floor4(value: float) -> float:
+    """Cut to 4 decimals, never up.
+
+    >>> floor4(0.99999)
+    0.9999
+    """
+    return math.floor(value * 10_000 + 1e-9) / 10_000
+
+
+def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int = 0) -> Quality:
+    """Compute a session's quality.
+
+    Each required lane counts by its weight, whatever its rate, so that an IMU at 1 kHz cannot hide
+    a dead camera. An optional lane counts once it had anything to give.
+
+    Args:
+        lanes: the session's accounts.
+        delivered: count what the destination holds (a terminal state), not what is still held.
+        unaccounted_ns: time at the end of which nobody knows what was acquired.
+
+    Returns:
+        Mean over lanes of held / expected (or delivered / expected), and its bounds.
+    """
+    shares = [
+        (
+            lane,
+            _share(lane, delivered=delivered),
+            _share(lane, delivered=delivered, unaccounted_ns=unaccounted_ns),
+        )
+        for lane in lanes
+        if lane.required or lane.expected
+    ]
+    if not any(lane.stored or lane.expected for lane, _, _ in shares):
+        empty = Quality(0.0, "no_data", 0.0, shares[0][0].name if shares else "", 0.0)
+        return empty if delivered else Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
+    weight = sum(lane.weight for lane, _, _ in shares)
+    worst, least, _ = min(shares, key=lambda one: one[1])
+    return Quality(
+        floor4(sum(lane.weight * share for lane, share, _ in shares) / weight),
+        "delivered" if delivered else "held",
+        floor4(least),
+        worst.name,
+        floor4(sum(lane.weight * lower for lane, _, lower in shares) / weight),
+    )
+
+
+def _share(lane: LaneLedger, *, delivered: bool, unaccounted_ns: int = 0) -> float:
+    due = lane.expected + math.ceil(lane.rate_hz * unaccounted_ns / 1e9)
+    have = lane.delivered if delivered else lane.held + lane.in_ring
+    return have / due if due else 0.0

@@ -1,0 +1,1 @@
+"""The spool: recordings on disk, durable by commit, readable after any power cut."""

@@ -1,0 +1,118 @@
+"""Free space: which segments are given up when the disk runs full, and in which order.
+
+First what the server holds for certain, then lanes with blobs before lanes without, each oldest
+first; never an open segment. What is given up without having been delivered leaves a tombstone in
+its session's journal, and the ledger counts it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recorder.errors import DamagedError
+from recorder.spool.journal import Journal
+from recorder.spool.receipts import receipts
+from recorder.spool.recover import contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recorder.config import Config
+    from recorder.spool.receipts import Receipt
+    from recorder.spool.recording import Recording
+    from recorder.spool.spool import Spool
+
+
+@dataclass(frozen=True)
+class Evictable:
+    """One sealed segment that could be given up.
+
+    Args:
+        session_id: its session.
+        lane: its lane.
+        path: its file.
+        rows: samples in it.
+        is_delivered: whether receipts cover all of them.
+        has_blobs: whether its lane carries pictures.
+    """
+
+    session_id: str
+    lane: str
+    path: Path
+    rows: int
+    is_delivered: bool
+    has_blobs: bool
+
+
+def free_bytes(directory: Path) -> int:
+    """Return how much the recorder may still write on a directory's disk."""
+    stat = os.statvfs(directory)
+    return stat.f_bavail * stat.f_frsize
+
+
+def make_room(spool: Spool, config: Config, recording: Recording | None) -> None:
+    """Give segments up until the configured floor is free, or nothing is left to give up.
+
+    Each tombstone is durable before its file is removed.
+
+    Args:
+        spool: the spool.
+        config: says where the floor and the receipts are.
+        recording: the session that is being recorded, whose open segments stay, or None.
+    """
+    if recording is None:
+        return
+    for one in evictable(spool, config.upload_dir, recording.open_files()):
+        if free_bytes(spool.directory) >= config.spool.free_floor_bytes:
+            return
+        tombstone = {"entry": "evicted", "lane": one.lane, "file": one.path.name}
+        tombstone |= {"rows": one.rows, "delivered": one.is_delivered}
+        if one.session_id == recording.session.id:
+            recording.bury(tombstone)
+        else:
+            log = Journal(spool.journal_path(one.session_id))
+            log.record(tombstone)
+            log.close()
+        one.path.unlink()
+
+
+def evictable(spool: Spool, upload_dir: Path, open_files: set[Path]) -> list[Evictable]:
+    """Return every segment that could be given up, the first to go first.
+
+    Args:
+        spool: the spool.
+        upload_dir: the uploader's journals.
+        open_files: segments that are being written.
+    """
+    found: list[Evictable] = []
+    for session_id in spool.session_ids():
+        given = receipts(upload_dir / session_id)
+        for lane in spool.lanes(session_id):
+            paths = [path for path in spool.segments(session_id, lane) if path not in open_files]
+            found += _of_lane(session_id, lane, paths, given)
+    # Sorting is stable: within each class the sessions' and segments' own order, oldest first.
+    return sorted(found, key=lambda one: (not one.is_delivered, not one.has_blobs))
+
+
+def _of_lane(
+    session_id: str, lane: str, paths: list[Path], given: list[Receipt]
+) -> Iterator[Evictable]:
+    for path in paths:
+        try:
+            held = contents(path)
+        except DamagedError:
+            continue
+        if held.last is None:
+            continue
+        first = held.first.seqno if held.first else held.last.seqno
+        covered = any(
+            one.lane == lane
+            and one.epoch == held.last.epoch
+            and one.from_seqno <= first
+            and held.last.next_seqno <= one.to_seqno
+            for one in given
+        )
+        yield Evictable(session_id, lane, path, held.rows, covered, held.has_blobs)

@@ -1,0 +1,133 @@
+"""The spool's directory.
+
+    FORMAT                                         which format this is; a newer one is not touched
+    boots/<boot id>/anchors                        journal of what time it was in that boot
+    sessions/<session id>/journal                  journal: the session record, epochs, commands …
+    sessions/<session id>/<lane>/<…>.seg           segments
+
+Entries of a session's journal, by ``entry``: ``announced`` (always the first: the session's running
+number in this spool), ``session`` (the whole record: when announced, at each
+heartbeat, and at the end), ``config`` (the resolved configuration), ``epoch`` (a lane's counts when
+the session began to take from a ring), ``sealed`` (a segment that will not change any more),
+``command`` (what was asked for over the socket), ``evicted`` (a segment that was given up).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recorder.errors import DamagedError, SpoolError, SpoolFormatError
+from recorder.record import Anchor
+from recorder.session.session import Session
+from recorder.spool import journal
+from recorder.spool.segment import SUFFIX, read_head
+
+FORMAT = "edge-recorder spool 1\n"
+
+
+class Spool:
+    """A spool that exists.
+
+    Args:
+        directory: the folder with the `FORMAT` file.
+
+    Raises:
+        SpoolError: it is not a spool.
+        SpoolFormatError: it is one of a format that this version does not know.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        try:
+            found = (directory / "FORMAT").read_text()
+        except FileNotFoundError:
+            raise SpoolError(f"{directory}: not a spool (it has no file FORMAT)") from None
+        if found != FORMAT:
+            raise SpoolFormatError(
+                f"{directory}: format {found.strip()!r}, this version knows {FORMAT.strip()!r}"
+            )
+
+    @classmethod
+    def make(cls, directory: Path) -> Spool:
+        """Open the spool, or make an empty one where there is none yet."""
+        mark = directory / "FORMAT"
+        if not mark.exists():
+            (directory / "sessions").mkdir(parents=True, exist_ok=True)
+            (directory / "boots").mkdir(exist_ok=True)
+            draft = directory / ".FORMAT"
+            with draft.open("w") as file:
+                file.write(FORMAT)
+            draft.rename(mark)
+            for folder in (directory, directory.parent):
+                journal.sync_directory(folder)
+        return cls(directory)
+
+    def session_ids(self) -> list[str]:
+        """Return the ids of all sessions, oldest first: by the running number in each journal."""
+        found = [path.parent.name for path in self.directory.glob("sessions/*/journal")]
+        return sorted(found, key=lambda one: (self.number(one), one))
+
+    def number(self, session_id: str) -> int:
+        """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
+        first = journal.first(self.journal_path(session_id))
+        return int(first["number"]) if first else 0
+
+    def session_dir(self, session_id: str) -> Path:
+        """Return the folder of a session."""
+        return self.directory / "sessions" / session_id
+
+    def journal_path(self, session_id: str) -> Path:
+        """Return the path of a session's journal."""
+        return self.session_dir(session_id) / "journal"
+
+    def entries(self, session_id: str) -> list[dict[str, Any]]:
+        """Return what a session's journal says, oldest first."""
+        return journal.read(self.journal_path(session_id))
+
+    def session(self, session_id: str) -> Session:
+        """Return the newest record of a session.
+
+        Raises:
+            SpoolError: there is none.
+        """
+        for entry in reversed(self.entries(session_id)):
+            if entry["entry"] == "session":
+                return Session.from_dict(entry["session"])
+        raise SpoolError(f"{self.directory}: no session {session_id}")
+
+    def find(self, start: str) -> str:
+        """Return the one session id that begins with `start`.
+
+        Raises:
+            SpoolError: none does, or several do.
+        """
+        found = [one for one in self.session_ids() if one.startswith(start)]
+        if len(found) != 1:
+            what = "several sessions begin" if found else "no session begins"
+            raise SpoolError(f"{self.directory}: {what} with {start!r}")
+        return found[0]
+
+    def lanes(self, session_id: str) -> list[str]:
+        """Return the names of the lanes that have a folder in a session."""
+        return sorted(one.name for one in self.session_dir(session_id).iterdir() if one.is_dir())
+
+    def segments(self, session_id: str, lane: str) -> list[Path]:
+        """Return a lane's segments in the order in which they were made; a broken head is last."""
+        found = (self.session_dir(session_id) / lane).glob(f"*{SUFFIX}")
+        return sorted(found, key=_made)
+
+    def anchors_path(self, boot: str) -> Path:
+        """Return the path of the anchors of a boot, given as 32 hex digits."""
+        return self.directory / "boots" / boot / "anchors"
+
+    def anchors(self, boot: str) -> list[Anchor]:
+        """Return what time it was in a boot, oldest first."""
+        return [Anchor(**entry) for entry in journal.read(self.anchors_path(boot))]
+
+
+def _made(path: Path) -> tuple[int, str]:
+    try:
+        return read_head(path).created_boot_ns, path.name
+    except (DamagedError, FileNotFoundError):
+        return 2**63, path.name

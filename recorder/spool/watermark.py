@@ -1,0 +1,82 @@
+"""The watermark: how far the spool is durable, published after each commit.
+
+One line like a journal's (`recorder.spool.journal`), in memory, replaced as a whole. No reader that
+tells the outside goes beyond it, and after the spooler's own death only it is trusted: what lies
+behind it is cut off and taken from the rings again. After a loss of power it is gone, and what
+verifies counts.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from recorder.spool import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from recorder.spool.spool import Spool
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far the session under recording is durable.
+
+    Args:
+        session_id: that session.
+        ends: for each lane, the name of its open segment and its durable length in bytes; the
+            lane's earlier segments are durable as a whole.
+    """
+
+    session_id: str
+    ends: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def publish(self, file: Path) -> None:
+        """Replace the watermark."""
+        text = json.dumps({"session_id": self.session_id, "ends": self.ends}).encode()
+        draft = file.with_suffix(".draft")
+        draft.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+        draft.replace(file)
+
+    @classmethod
+    def read(cls, file: Path | None) -> Watermark | None:
+        """Return the last watermark, or None if none verifies."""
+        found = journal.read(file) if file else []
+        if not found:
+            return None
+        ends = {lane: (name, end) for lane, (name, end) in found[0]["ends"].items()}
+        return cls(found[0]["session_id"], ends)
+
+    def durable(self, spool: Spool, lane: str) -> list[tuple[Path, int]]:
+        """Return the lane's segments of this session with the durable length of each, in order."""
+        if lane not in self.ends:
+            return []
+        name, end_bytes = self.ends[lane]
+        found: list[tuple[Path, int]] = []
+        for path in spool.segments(self.session_id, lane):
+            is_open = path.name == name
+            found.append((path, end_bytes if is_open else path.stat().st_size))
+            if is_open:
+                break
+        return found
+
+
+def durable(
+    spool: Spool, session_id: str, lane: str, watermark: Watermark | None
+) -> list[tuple[Path, int]]:
+    """Return a lane's segments and how far each may be read and told to the outside.
+
+    Args:
+        spool: the spool.
+        session_id: a session in it.
+        lane: a lane of the session.
+        watermark: that of the machine on which a recorder may be running; None for a spool that
+            nobody writes to (a pulled card, or after a loss of power): there all is durable.
+    """
+    if watermark is not None and watermark.session_id == session_id:
+        return watermark.durable(spool, lane)
+    return [(path, path.stat().st_size) for path in spool.segments(session_id, lane)]

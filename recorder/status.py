@@ -1,0 +1,46 @@
+"""Life signs: what each process says of itself, as a small JSON file that others may read.
+
+A life sign is replaced as a whole (written beside, then renamed), lies in memory (``run_dir``) and
+is never synced: it speaks of now, and the recording speaks of the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from recorder.clock import boot_ns
+
+_FOLDER = "status"
+
+
+def publish(run_dir: Path, process: str, facts: dict[str, Any]) -> None:
+    """Replace the life sign of a process.
+
+    Args:
+        run_dir: the recorder's directory in memory.
+        process: ``lane-<name>``, ``spool``, ``upload``.
+        facts: what it says; `pid` and `boot_ns` are added.
+    """
+    folder = run_dir / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{process}.{os.getpid()}"
+    draft.write_text(json.dumps({"pid": os.getpid(), "boot_ns": boot_ns(), **facts}))
+    draft.replace(folder / f"{process}.json")
+
+
+def read(run_dir: Path, process: str) -> dict[str, Any] | None:
+    """Return the last life sign of a process, or None if it never gave one."""
+    try:
+        found: dict[str, Any] = json.loads((run_dir / _FOLDER / f"{process}.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return found
+
+
+def all_signs(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the last life sign of every process that ever gave one, by name."""
+    names = sorted(path.stem for path in (run_dir / _FOLDER).glob("*.json"))
+    return {name: sign for name in names if (sign := read(run_dir, name)) is not None}

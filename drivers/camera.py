@@ -39,3 +39,26 @@ def sample(
         raise BadSampleError(f"frame {number}: {len(picture)} bytes that are no whole JPEG", 0)
     row = ROW.pack(number, zlib.crc32(picture), width, height)
     return Sample(boot_ns=boot_ns, rows=1, payload=(row, picture), counter=number)
+
+
+class FrameGrid:
+    """Numbers frames of a camera that has no number of its own, by their times.
+
+    A sensor exposes on a steady grid, so the frames missing between two are
+    round(difference / period) - 1. Differences are taken from frame to frame: no drift adds up.
+
+    Args:
+        period_ns: time from frame to frame.
+    """
+
+    def __init__(self, period_ns: float) -> None:
+        self._period_ns = period_ns
+        self._number = 0
+        self._last_ns: int | None = None
+
+    def number(self, boot_ns: int) -> int:
+        """Return the number of the frame exposed at this time; the first is 0."""
+        if self._last_ns is not None:
+            self._number += max(1, round((boot_ns - self._last_ns) / self._period_ns))
+        self._last_ns = boot_ns
+        return self._number

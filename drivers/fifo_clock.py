@@ -65,6 +65,8 @@ class FifoClock:
         self._anchor_every = max(1, round(rate_hz))
         self._number = 0
         self._next = Span(0.0, 0.0)
+        self._first_number = 0
+        self._first = self._next
         self._anchors: deque[tuple[int, Span]] = deque(maxlen=ANCHORS)
 
     @property
@@ -87,6 +89,7 @@ class FifoClock:
         self._next = Span(before_ns, after_ns + self._period.most_ns)
         self._prior = self._period
         self._anchors.clear()
+        self.hand_over(0)
 
     def look(self, number: int, before_ns: int, after_ns: int) -> None:
         """Learn from a look at the FIFO.
@@ -99,11 +102,14 @@ class FifoClock:
         """
         following = self.span(number).overlap(Span(before_ns, after_ns + self._period.most_ns))
         if following.width_ns < 0:  # not the clock that it was: start without any knowledge
+            first = self._first_number
             self._period = self._allowed
             self.start(number, before_ns, after_ns)
+            self.hand_over(first)
             return
         self._number, self._next = number, following
         self._measure()
+        self._first = self._first.overlap(self.span(self._first_number))
 
     def span(self, number: int) -> Span:
         """Return when a sample was or will be taken."""
@@ -111,9 +117,22 @@ class FifoClock:
         least_ns, most_ns = sorted(self._period, reverse=ahead < 0)
         return Span(self._next.least_ns + ahead * least_ns, self._next.most_ns + ahead * most_ns)
 
-    def is_known(self, number: int) -> bool:
-        """Tell whether a sample's estimated time is right to a quarter of a period."""
-        return self.span(number).width_ns <= self.period_ns / 2
+    @property
+    def first(self) -> Span:
+        """When the first sample was taken that is not handed over yet.
+
+        It is narrower than `span` of the same number: it also keeps what was known beforehand.
+        """
+        return self._first
+
+    @property
+    def is_first_known(self) -> bool:
+        """Whether the middle of `first` is right to a quarter of a period."""
+        return self._first.width_ns <= self.period_ns / 2
+
+    def hand_over(self, number: int) -> None:
+        """Note that the samples before this one are handed over: `first` is this one now."""
+        self._first_number, self._first = number, self.span(number)
 
     def reach(self, most: int) -> int:
         """Return how many samples ahead the times will still be known, from 1 to `most`."""

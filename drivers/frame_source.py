@@ -63,7 +63,7 @@ class FrameSource(Driver):
             self._socket.connect(self.device[len(UNIX) :])
             self._socket.sendall(START)
         except OSError as error:
-            raise DeviceAbsentError(f"frame source {self.device}: {error.strerror}") from error
+            raise DeviceAbsentError(f"frame source {self.device}: {error}") from error
         return Device(model="frame source", interface={"socket": self.device})
 
     def read(self, timeout_s: float) -> Sample | None:

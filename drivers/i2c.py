@@ -58,6 +58,38 @@ def open_bus(name: str) -> Bus:
         ) from error
 
 
+class Byte:
+    """A register of one byte, as an attribute of an `I2cDriver`.
+
+    Args:
+        register: its address.
+    """
+
+    def __init__(self, register: int) -> None:
+        self.register = register
+
+    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
+        return chip.read_register(self.register, 1)[0]
+
+    def __set__(self, chip: I2cDriver, value: int) -> None:
+        chip.write_register(self.register, value)
+
+
+class Word:
+    """A number in two registers, high byte first, read in one transfer so that it cannot tear.
+
+    Args:
+        register: address of the high byte.
+    """
+
+    def __init__(self, register: int) -> None:
+        self.register = register
+
+    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
+        value: int = struct.unpack(">H", chip.read_register(self.register, 2))[0]
+        return value
+
+
 class I2cDriver(Driver):
     """A driver of one chip on a bus: identity check, registers, and errors with the chip's name.
 
@@ -144,38 +176,6 @@ class I2cDriver(Driver):
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.address:#04x} on {self.device}"
-
-
-class Byte:
-    """A register of one byte, as an attribute of an `I2cDriver`.
-
-    Args:
-        register: its address.
-    """
-
-    def __init__(self, register: int) -> None:
-        self.register = register
-
-    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
-        return chip.read_register(self.register, 1)[0]
-
-    def __set__(self, chip: I2cDriver, value: int) -> None:
-        chip.write_register(self.register, value)
-
-
-class Word:
-    """A number in two registers, high byte first, read in one transfer so that it cannot tear.
-
-    Args:
-        register: address of the high byte.
-    """
-
-    def __init__(self, register: int) -> None:
-        self.register = register
-
-    def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
-        value: int = struct.unpack(">H", chip.read_register(self.register, 2))[0]
-        return value
 
 
 def _text(error: OSError) -> str:

@@ -139,7 +139,7 @@ class Mpu6050(I2cDriver):
             _sleep_until(min(self._clock.span(awaited).middle_ns, deadline_ns))
             self._drain()
             rows = self._held_rows()
-            if rows and (self._clock.is_known(self._taken - rows) or rows >= HELD_S * self.rate_hz):
+            if rows and (self._clock.is_first_known or rows >= HELD_S * self.rate_hz):
                 return self._hand_over(rows)
             if boot_ns() >= deadline_ns:
                 return None
@@ -225,12 +225,13 @@ class Mpu6050(I2cDriver):
 
     def _hand_over(self, rows: int) -> Sample:
         sample = Sample(
-            boot_ns=round(self._clock.span(self._taken - rows).middle_ns),
+            boot_ns=round(self._clock.first.middle_ns),
             rows=rows,
             payload=tuple(self._held),
             period_ns=round(self._clock.period_ns),
             gap=self._gap,
         )
+        self._clock.hand_over(self._taken)
         self._held.clear()
         self._gap = False
         return sample

@@ -23,7 +23,7 @@ from recorder.errors import RecorderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PR_SET_NAME = 15
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 log = logging.getLogger(__name__)
 
 
@@ -97,7 +97,11 @@ def stop_on_signals() -> Stop:
 
 def name_process(name: str) -> None:
     """Give this process a name of at most 15 characters that `ps` and `top` show."""
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+    _prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def _prctl(option: int, argument: bytes | int) -> None:
+    ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
 
 
 def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
@@ -107,6 +111,8 @@ def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
     """
     set_up_log()
     name_process(f"rec-{name}")
+    if os.environ.pop("RECORDER_DIE_WITH_PARENT", ""):
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     stop = stop_on_signals()
     try:
         main(config.from_json(sys.argv[-1]), stop)

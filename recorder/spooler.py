@@ -7,16 +7,18 @@ the rings their space back. Nothing here waits for a network, a device or the ti
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import select
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder import status
 from recorder.clock import boot_id, boot_ns
 from recorder.command import CommandServer
 from recorder.config import Config, to_json
-from recorder.errors import RecorderError, SpoolFormatError
+from recorder.errors import SpoolFormatError
+from recorder.orders import answer
 from recorder.ring_files import ReaderSet
 from recorder.service import Notifier, Stop, entry
 from recorder.spool.announce import new_session
@@ -53,16 +55,14 @@ class Spooler:
         config.rings_dir.mkdir(parents=True, exist_ok=True)
         self.spool = _spool(config.spool_dir)
         self._rings = ReaderSet(config.rings_dir)
-        self._anchors = self.spool.anchors(boot_id().hex())
+        self.anchors = self.spool.anchors(boot_id().hex())
         self._anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
         self._bases: dict[int, Counts] = {}
-        self._identifier = config.session.identifier
+        self.identifier = config.session.identifier
         self._next_beat_ns = 0
-        self._trouble = ""
-        self._recording: Recording | None = self._take_over() or self._announce()
+        self._trouble = self._told = ""
+        self.recording: Recording | None = self._take_over() or self.announce()
         self._commands = CommandServer(config.command_socket)
-
-    # --- what was there before ---------------------------------------------------------------
 
     def _take_over(self) -> Recording | None:
         """End what other boots and dead processes left; go on with a session of this boot."""
@@ -91,7 +91,7 @@ class Spooler:
         session = recording.session
         reason = "watchdog" if is_of_this_boot(session) else "power_loss"
         session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
-        recording.tell_time(self.spool.anchors(session.boot_id), self._identifier)
+        recording.tell_time(self.spool.anchors(session.boot_id), self.identifier)
         recording.end(reason, is_destination=self._is_destination)
         log.warning("session %s was left behind: ended as %s", session.id, reason)
 
@@ -99,7 +99,8 @@ class Spooler:
     def _is_destination(self) -> bool:
         return self._config.upload.mode == "off"
 
-    def _announce(self) -> Recording:
+    def announce(self) -> Recording:
+        """Begin a session; durable on return."""
         session = new_session(self._config)
         plain = json.loads(to_json(self._config))
         size = self._config.spool.segment_bytes
@@ -107,8 +108,6 @@ class Spooler:
         self._next_beat_ns = 0
         log.info("session %s announced", session.id)
         return recording
-
-    # --- the loop ----------------------------------------------------------------------------
 
     def run(self, stop: Stop) -> None:
         """Commit at the configured interval until told to stop, then end the session."""
@@ -121,22 +120,25 @@ class Spooler:
             self._wait(stop, next_ns)
         self._notifier.stopping()
         self.commit()
-        self._end("shutdown")
+        self.end("shutdown")
         self._sign()
 
     def _wait(self, stop: Stop, until_ns: int) -> None:
         while not stop.is_set() and (left_ns := until_ns - boot_ns()) > 0:
-            ready, _, _ = select.select([stop, self._commands], [], [], left_ns / 1e9)
-            if self._commands in ready:
-                self._commands.serve(self._answer)
+            ready, _, _ = select.select(
+                [stop.fileno(), self._commands.fileno()], [], [], left_ns / 1e9
+            )
+            if self._commands.fileno() in ready:
+                self._commands.serve(functools.partial(answer, self))
 
     def commit(self) -> None:
         """Bring to disk what the rings hold, and only then give their space back."""
         for text in self._rings.look():
             log.warning("left alone: %s", text)
+        self._trouble = ""
         for ring in self._rings:
             self._take(ring)
-        recording = self._recording
+        recording = self.recording
         if recording is not None:
             self._note_anchors(recording.take_anchors())
             self._beat(recording)
@@ -149,7 +151,7 @@ class Spooler:
         self._sign()
 
     def _take(self, ring: RingReader) -> None:
-        recording = self._recording
+        recording = self.recording
         if recording is None or ring.schema.lane not in recording.lanes:
             for header, _ in ring.records():  # nobody records: it is passed over
                 self._bases[ring.epoch] = Counts.behind(header)
@@ -163,14 +165,14 @@ class Spooler:
             make_room(self.spool, self._config, recording)
 
     def _in_trouble(self, text: str) -> None:
-        if text != self._trouble:
+        if text != self._told:
             log.warning("cannot write: %s; the rings hold what they can", text)
-        self._trouble = text
+        self._trouble = self._told = text
 
     def _note_anchors(self, anchors: list[Anchor]) -> None:
         for anchor in anchors:
             self._anchor_journal.append(dataclasses.asdict(anchor))
-        self._anchors += anchors
+        self.anchors += anchors
 
     def _beat(self, recording: Recording) -> None:
         if boot_ns() < self._next_beat_ns:
@@ -182,103 +184,39 @@ class Spooler:
             moved = delivered(given, one.name) - one.delivered
             one.delivered += moved
             one.pending -= moved
-        recording.tell_time(self._anchors, self._identifier)
-        recording.beat(self._anchors)
+        recording.tell_time(self.anchors, self.identifier)
+        recording.beat(self.anchors)
         for text in [text for one in session.lanes for text in one.imbalances()]:
             log.error("the ledger does not balance: %s", text)
         if free_bytes(self.spool.directory) < self._config.spool.free_floor_bytes:
             make_room(self.spool, self._config, recording)
 
     def _roll_over(self) -> None:
-        recording = self._recording
+        recording = self.recording
         if recording is None or recording.session.state.name == "waiting":
             return
         age_ns = boot_ns() - (recording.session.start_boot_ns or boot_ns())
         if age_ns > self._config.session.roll_over_s * 1e9:
-            self._end("roll_over")
-            self._recording = self._announce()
+            self.end("roll_over")
+            self.recording = self.announce()
 
-    def _end(self, reason: str) -> None:
-        recording = self._recording
+    def end(self, reason: str) -> None:
+        """End the session that is being recorded, if any; durable on return."""
+        recording = self.recording
         if recording is None:
             return
         for ring in self._rings:
             behind = recording.lanes[ring.schema.lane].behind(ring.epoch)
             if behind is not None and reason != "shutdown":
                 self._bases[ring.epoch] = behind
-        recording.tell_time(self._anchors, self._identifier)
-        recording.beat(self._anchors)
+        recording.tell_time(self.anchors, self.identifier)
+        recording.beat(self.anchors)
         recording.end(reason, is_destination=self._is_destination)
-        self._recording = None
+        self.recording = None
         log.info("session %s: recording ended (%s)", recording.session.id, reason)
 
-    # --- commands ----------------------------------------------------------------------------
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        commands = {
-            "status": self._say_status,
-            "start": self._start,
-            "stop": self._stop,
-            "new": self._new,
-            "mark": self._mark,
-            "set": self._set,
-        }
-        name = request.pop("command")
-        if name not in commands:
-            raise RecorderError(f"unknown command {name!r}; known are {', '.join(commands)}")
-        log.info("command %s %s", name, request or "")
-        answer: dict[str, Any] = commands[name](**request)
-        return answer
-
-    def _running(self) -> Recording:
-        if self._recording is None:
-            raise RecorderError("no session is being recorded")
-        return self._recording
-
-    def _say_status(self) -> dict[str, Any]:
-        recording = self._recording
-        return {"session": recording.session.to_dict() if recording else None}
-
-    def _start(self) -> dict[str, Any]:
-        if self._recording is not None:
-            raise RecorderError(f"session {self._recording.session.id} is being recorded already")
-        self._recording = self._announce()
-        return {"id": self._recording.session.id}
-
-    def _stop(self) -> dict[str, Any]:
-        session = self._running().session
-        self.commit()
-        self._end("operator")
-        return {"id": session.id}
-
-    def _new(self) -> dict[str, Any]:
-        self._running()
-        self.commit()
-        self._end("roll_over")
-        return self._start()
-
-    def _mark(self, label: str = "", before_s: float = 30, after_s: float = 60) -> dict[str, Any]:
-        mark = {"label": label, "before_s": before_s, "after_s": after_s, "boot_ns": boot_ns()}
-        recording = self._running()
-        recording.note({"entry": "mark", **mark})
-        return {"id": recording.session.id, **mark}
-
-    def _set(
-        self, identifier: str | None = None, details: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        recording = self._running()
-        if identifier is not None:
-            self._identifier = identifier
-            recording.tell_time(self._anchors, identifier)
-        recording.session.details.update(details or {})
-        recording.note({"entry": "command", "command": "set", "details": details or {}})
-        recording.note_session()
-        return {"id": recording.session.id, "identifier": recording.session.identifier}
-
-    # --- life signs --------------------------------------------------------------------------
-
     def _sign(self) -> None:
-        recording = self._recording
+        recording = self.recording
         session = recording.session if recording else None
         words = f"recording {session.id[:8]}" if session else "no session"
         facts = {
@@ -291,15 +229,15 @@ class Spooler:
 
     def close(self) -> None:
         """Let go of everything; may be called twice."""
-        if self._recording is not None:
-            self._recording.close()
+        if self.recording is not None:
+            self.recording.close()
         self._commands.close()
         self._anchor_journal.close()
         self._rings.close()
 
 
 def _spool(directory: Path) -> Spool:
-    """Open or make the spool; one of a newer format stays untouched and a fresh one goes beside it."""
+    """Open or make the spool; one of a newer format stays, and a fresh one goes beside it."""
     try:
         return Spool.make(directory)
     except SpoolFormatError as error:

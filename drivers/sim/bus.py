@@ -141,6 +141,8 @@ class BusServer:
         chips: models by 7-bit address; nothing else acknowledges.
     """
 
+    FAULTS = ("nak", "stuck_bus", "overflow")
+
     def __init__(self, path: Path, chips: Mapping[int, Chip]) -> None:
         self._path = path
         self._chips = chips
@@ -158,8 +160,8 @@ class BusServer:
         Args:
             name: ``nak``: the next `n` transfers are not acknowledged (EREMOTEIO);
                 ``stuck_bus``: for `seconds` every transfer ends in ETIMEDOUT after the adapter's
-                one second; ``hold``: the next transfer is held up for `seconds` (a long clock
-                stretch) and then done.
+                one second; ``overflow``: the next transfer is held up for `seconds` (a clock
+                stretched for long) and then done; a FIFO of 85 rows overflows meanwhile.
             n: transfers.
             seconds: duration.
         """
@@ -167,10 +169,10 @@ class BusServer:
             self._naks = n
         elif name == "stuck_bus":
             self._stuck_until_s = time.monotonic() + seconds
-        elif name == "hold":
+        elif name == "overflow":
             self._held_s = seconds
         else:
-            raise ValueError(f"a bus has no fault {name!r}, only nak, stuck_bus and hold")
+            raise ValueError(f"a bus has no fault {name!r}, allowed are {', '.join(self.FAULTS)}")
 
     def run(self, stop: threading.Event) -> None:
         """Serve until told to stop, then close everything."""

@@ -1,9 +1,9 @@
 """A recorded car drive, GPS and IMU of one box, as a source of motion.
 
-The file is CSV with a head line; read are `date` (DDMMYY), `time` (HHMMSSmmm, UTC of the GPS
-epoch), `millis` (the logger's clock in ms), `ax, ay, az` (m/s^2), `rollrate, pitchrate, yawrate` (deg/s),
-`speed` (km/h), `course, latitude, longitude` (deg), `altitude` (m), `pdop, hdop, vdop`, `fix`
-and `satellites_used`.
+The file is CSV with a head line; read are `date` (DDMMYY) and `time` (HHMMSSmmm), UTC of the GPS
+epoch, `millis` (the logger's clock in ms), `ax, ay, az` (m/s^2), `rollrate, pitchrate, yawrate`
+(deg/s), `speed` (km/h), `course, latitude, longitude` (deg), `altitude` (m), `pdop, hdop, vdop`,
+`fix` and `satellites_used`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The world in a process of its own: `World` starts and stops it, `python -m drivers.sim.world` is it.
+"""The world in a process of its own: `World` starts it; `python -m drivers.sim.world` is it.
 
 It lives apart from the recorder, so that the devices go on when a recorder's process is killed.
 The process itself is `drivers.sim.models`; only that one needs Pillow.
@@ -76,4 +76,38 @@ class World:
         process, self._process = self._process, None
         if process is None:
             return
-        process.communicate()  # closes its standard input: that ends it
+        try:
+            process.communicate(timeout=STOP_S)  # closes its standard input: that ends it
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise RuntimeError("the world is not running")
+        return self._process
+
+    @property
+    def _input(self) -> IO[str]:
+        assert self._started.stdin is not None
+        return self._started.stdin
+
+    @property
+    def _output(self) -> IO[str]:
+        assert self._started.stdout is not None
+        return self._started.stdout
+
+
+if __name__ == "__main__":
+    from drivers.sim.models import main
+
+    main()

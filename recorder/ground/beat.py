@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.flight as fl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Beat:
         # Flight's threads add and remove writers, ours uses them: a writer is dead memory once its
         # call returned, so it is removed under the same lock that a beat holds.
         self._lock = threading.Lock()
-        self._beats: dict[Any, int] = {}
+        self._beats: dict[fl.FlightMetadataWriter, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ground-beat", daemon=True)
         self._thread.start()
@@ -41,7 +42,7 @@ class Beat:
         return self._stop.is_set()
 
     @contextmanager
-    def on(self, writer: Any) -> Iterator[None]:
+    def on(self, writer: fl.FlightMetadataWriter) -> Iterator[None]:
         """Beat on a stream as long as the block lasts."""
         with self._lock:
             self._beats[writer] = 0
@@ -63,7 +64,7 @@ class Beat:
                     if beats < MOST_BEATS:
                         self._beats[writer] = beats + self._beat(writer)
 
-    def _beat(self, writer: Any) -> int:
+    def _beat(self, writer: fl.FlightMetadataWriter) -> int:
         try:
             writer.write(pa.py_buffer(b""))
         except (pa.ArrowException, OSError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder.errors import ConfigError
 from recorder.ground.refusals import UnknownError
@@ -105,7 +105,7 @@ class Database:
                 raise
             self._db.execute("COMMIT")
 
-    def ask(self, question: str, *values: Any) -> list[sqlite3.Row]:
+    def ask(self, question: str, *values: str | int) -> list[sqlite3.Row]:
         """All rows that answer an SQL question."""
         with self._lock:
             return self._db.execute(question, values).fetchall()

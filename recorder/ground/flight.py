@@ -18,7 +18,7 @@ from recorder.ground import answers, store
 from recorder.ground.actions import Actions, Request
 from recorder.ground.beat import Beat
 from recorder.ground.keys import HEADER, READ, WRITE
-from recorder.ground.refusals import ForbiddenError, RefusedError, UnknownError
+from recorder.ground.refusals import RefusedError, UnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from recorder.ground.topics import Topics
 
 _EMPTY = pa.schema([pa.field(store.TIME, pa.int64(), nullable=False)])
-_OURS = (RefusedError, UnknownError, ForbiddenError)
 
 
 class _Header(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow ships no types
@@ -41,7 +40,7 @@ class _Header(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow ships no ty
 class _Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow ships no types
     """Takes the key out of each call's headers."""
 
-    def start_call(self, info: Any, headers: dict[str, list[str]]) -> _Header:
+    def start_call(self, info: fl.CallInfo, headers: dict[str, list[str]]) -> _Header:
         return _Header(next(iter(headers.get(HEADER, ())), None))
 
 
@@ -60,6 +59,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
     def __init__(
         self,
         url: str,
+        *,
         certificates: list[tuple[bytes, bytes]],
         catalogue: Catalogue,
         topics: Topics,
@@ -76,21 +76,29 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
 
     # --- calls
 
-    def do_action(self, context: Any, action: Any) -> list[bytes]:
+    def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[bytes]:
+        """Carry out an action; what it changed is durable before the answer."""
         with self._answering(context, self._actions.permission(action.type), action.type):
             return [self._actions.run(action.type, action.body.to_pybytes())]
 
-    def list_actions(self, context: Any) -> list[tuple[str, str]]:
+    def list_actions(self, context: fl.ServerCallContext) -> list[tuple[str, str]]:
+        """List the actions."""
         return [(name, "") for name in self._actions.names()]
 
-    def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
+    def list_flights(
+        self, context: fl.ServerCallContext, criteria: bytes
+    ) -> Iterator[fl.FlightInfo]:
+        """List all sequences."""
         with self._answering(context, READ, "ListFlights"):
             rows = self._catalogue.sequences()
         for row in rows:
             descriptor = fl.FlightDescriptor.for_path(row["name"])
             yield fl.FlightInfo(pa.schema([]), descriptor, [])
 
-    def get_flight_info(self, context: Any, descriptor: Any) -> Any:
+    def get_flight_info(
+        self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor
+    ) -> fl.FlightInfo:
+        """Describe a sequence or a topic, in any state, with what it holds."""
         with self._answering(context, READ, "GetFlightInfo"):
             request = Request(descriptor.command)
             locator = request.locator("resource_locator")
@@ -110,13 +118,17 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
                 ),
             )
 
-    def get_schema(self, context: Any, descriptor: Any) -> Any:
+    def get_schema(
+        self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor
+    ) -> fl.SchemaResult:
+        """Tell the schema that a topic's stream had; of an Empty one, only the time column."""
         with self._answering(context, READ, "GetSchema"):
             locator = Request(descriptor.command).locator("resource_locator")
             topic = self._topics.get(locator) if "/" in locator else None
             return fl.SchemaResult(pa.schema([]) if topic is None else _schema(topic))
 
-    def do_get(self, context: Any, ticket: Any) -> Any:
+    def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:
+        """Send a topic's rows by rising time, also those of an unfinished one."""
         with self._answering(context, READ, "DoGet"):
             request = Request(ticket.ticket)
             topic = self._topics.get(request.locator("resource_locator"))
@@ -126,7 +138,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             tables = self._tables(topic, *_span(request))
             return fl.GeneratorStream(_schema(topic), _batches(tables))
 
-    def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+    def do_put(
+        self,
+        context: fl.ServerCallContext,
+        descriptor: fl.FlightDescriptor,
+        reader: fl.MetadataRecordBatchReader,
+        writer: fl.FlightMetadataWriter,
+    ) -> None:
+        """Take a topic's one stream; each batch is durable before the next is read."""
         with self._answering(context, WRITE, "DoPut"):
             request = Request(descriptor.command)
             _check_schema(reader.schema)
@@ -146,20 +165,22 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
     # --- inside
 
     @contextmanager
-    def _answering(self, context: Any, permission: str | None, doing: str) -> Iterator[None]:
+    def _answering(
+        self, context: fl.ServerCallContext, permission: str | None, doing: str
+    ) -> Iterator[None]:
         """Check the key; let refusals through, and call everything else a fault of ours."""
         try:
             if self._keys is not None:
                 self._keys.check(context.get_middleware("key").token, permission, doing)
             yield
-        except _OURS:
+        except (RefusedError, UnknownError, fl.FlightError):
             raise
-        except (sqlite3.Error, OSError, pa.ArrowException) as error:
-            if isinstance(error, fl.FlightError):
-                raise
+        # A KeyError or ValueError of ours must not travel as NOT_FOUND or INVALID_ARGUMENT, which
+        # mean something to a client.
+        except (sqlite3.Error, OSError, LookupError, ValueError, pa.ArrowException) as error:
             raise fl.FlightInternalError(f"{doing}: {error}") from error
 
-    def _received(self, reader: Any) -> Iterator[Any]:
+    def _received(self, reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
         """The stream's batches until it ends; anything else in it ends it."""
         while not self.beat.stopped:
             try:
@@ -173,7 +194,9 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             yield batch
         raise fl.FlightUnavailableError("the station stops")
 
-    def _endpoint(self, topic: sqlite3.Row, span: tuple[int | None, int | None]) -> Any:
+    def _endpoint(
+        self, topic: sqlite3.Row, span: tuple[int | None, int | None]
+    ) -> fl.FlightEndpoint:
         command: dict[str, Any] = {"resource_locator": topic["locator"]}
         window = None
         if span != (None, None):
@@ -198,12 +221,12 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             "interval": answers.interval(min(firsts, default=None), max(lasts, default=None)),
         }
 
-    def _tables(self, topic: sqlite3.Row, start_ns: int | None, end_ns: int | None) -> Iterator[Any]:
+    def _tables(
+        self, topic: sqlite3.Row, start_ns: int | None, end_ns: int | None
+    ) -> Iterator[pa.Table]:
         schema = _schema(topic)
         chunks = [
-            chunk
-            for chunk in self._topics.chunks(topic["id"])
-            if chunk.meets(start_ns, end_ns)
+            chunk for chunk in self._topics.chunks(topic["id"]) if chunk.meets(start_ns, end_ns)
         ]
         tables = store.in_order(
             chunks, lambda chunk: self._rows.read(topic["folder"], chunk, schema)
@@ -213,7 +236,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         return (store.clip(table, start_ns, end_ns) for table in tables)
 
 
-def _batches(tables: Iterator[Any]) -> Iterator[Any]:
+def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
     """Cut tables into messages of about the announced target size."""
     for table in tables:
         if table.num_rows:
@@ -228,13 +251,13 @@ def _span(request: Request) -> tuple[int | None, int | None]:
     return start_ns, end_ns
 
 
-def _schema(topic: sqlite3.Row) -> Any:
+def _schema(topic: sqlite3.Row) -> pa.Schema:
     if topic["arrow_schema"] is None:
         return _EMPTY
     return pa.ipc.read_schema(pa.py_buffer(topic["arrow_schema"]))
 
 
-def _check_schema(schema: Any) -> None:
+def _check_schema(schema: pa.Schema) -> None:
     index = schema.get_field_index(store.TIME)
     if index < 0 or schema.field(index).type != pa.int64():
         raise RefusedError(f"the schema has no column '{store.TIME}' of type int64")

@@ -33,7 +33,7 @@ def check_topic(locator: str) -> tuple[str, str]:
     return check_sequence(sequence), _check(path, _TOPIC, "topic")
 
 
-def check_metadata(metadata: Any) -> dict[str, Any]:
+def check_metadata(metadata: object) -> dict[str, Any]:
     """Return user metadata, an empty dictionary for null.
 
     Raises:
@@ -59,7 +59,7 @@ def _check(name: str, pattern: re.Pattern[str], kind: str) -> str:
     return name
 
 
-def _check_keys(value: Any) -> None:
+def _check_keys(value: object) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if not _METADATA_KEY.fullmatch(key) or "--" in key:

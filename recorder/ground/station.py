@@ -71,11 +71,11 @@ class GroundStation:
         try:
             self._flight = FlightService(
                 f"{scheme}://{host}:{port}",
-                [] if tls is None else [tls],
-                self.catalogue,
-                self.topics,
-                rows,
-                self.keys if check_keys else None,
+                certificates=[] if tls is None else [tls],
+                catalogue=self.catalogue,
+                topics=self.topics,
+                rows=rows,
+                keys=self.keys if check_keys else None,
             )
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{host}:{port}: cannot listen: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +41,7 @@ class Store:
         (self._path / folder).mkdir()
         _sync(self._path)
 
-    def write(self, folder: str, number: int, batch: Any) -> Chunk:
+    def write(self, folder: str, number: int, batch: pa.RecordBatch) -> Chunk:
         """Store one batch; on return file and name are durable.
 
         Raises:
@@ -63,7 +63,7 @@ class Store:
             number, batch.num_rows, path.stat().st_size, span["min"], span["max"], _rises(times)
         )
 
-    def read(self, folder: str, chunk: Chunk, schema: Any) -> Any:
+    def read(self, folder: str, chunk: Chunk, schema: pa.Schema) -> pa.Table:
         """A chunk's rows as a table with exactly the topic's schema."""
         found = pq.read_table(self._file(folder, chunk.number))
         return found if found.schema.equals(schema) else found.cast(schema)
@@ -74,7 +74,9 @@ class Store:
         """Of a chunk's rows in a time range: how many, the first time and the last."""
         if chunk.lies_within(start_ns, end_ns):
             return chunk.row_count, chunk.first_ns, chunk.last_ns
-        found = clip(pq.read_table(self._file(folder, chunk.number), columns=[TIME]), start_ns, end_ns)
+        found = clip(
+            pq.read_table(self._file(folder, chunk.number), columns=[TIME]), start_ns, end_ns
+        )
         times = pc.min_max(found.column(TIME)).as_py()
         return found.num_rows, times["min"], times["max"]
 
@@ -91,7 +93,7 @@ class Store:
         self.remove(each.name for each in self._path.iterdir() if each.name not in known)
 
 
-def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], Any]) -> Iterator[Any]:
+def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], pa.Table]) -> Iterator[pa.Table]:
     """Tables that together hold all rows by rising time.
 
     Chunks are read one at a time, each when the rows before its first time are out; so what is in
@@ -102,7 +104,7 @@ def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], Any]) -> Iterator[
         read: gives a chunk's rows as a table.
     """
     waiting = None
-    for chunk, following in zip(chunks, [*chunks[1:], None]):
+    for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
         rows = read(chunk)
         if waiting is not None or not chunk.is_sorted:
             whole = rows if waiting is None else pa.concat_tables([waiting, rows])
@@ -113,7 +115,7 @@ def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], Any]) -> Iterator[
         waiting = rows.slice(ready) if ready < rows.num_rows else None
 
 
-def clip(table: Any, start_ns: int | None, end_ns: int | None) -> Any:
+def clip(table: pa.Table, start_ns: int | None, end_ns: int | None) -> pa.Table:
     """Only the rows from `start_ns` on and before `end_ns`."""
     times = table.column(TIME)
     inside = pc.greater_equal(times, -(2**63) if start_ns is None else start_ns)
@@ -122,12 +124,12 @@ def clip(table: Any, start_ns: int | None, end_ns: int | None) -> Any:
     return table.filter(inside)
 
 
-def _rows_before(rows: Any, limit_ns: int | None) -> int:
+def _rows_before(rows: pa.Table, limit_ns: int | None) -> int:
     """Of rows by rising time, how many are earlier than the limit."""
     return int(pc.sum(pc.less(rows.column(TIME), limit_ns)).as_py() or 0)
 
 
-def _rises(times: Any) -> bool:
+def _rises(times: pa.Array) -> bool:
     falls = pc.any(pc.less(times[1:], times[:-1])).as_py()  # None for less than two rows
     return not falls
 

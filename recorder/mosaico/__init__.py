@@ -1,0 +1,60 @@
+"""Mosaico over Arrow Flight: the writing workflow, reading back, and the calls below them."""
+
+from __future__ import annotations
+
+from recorder.mosaico.client import MosaicoClient
+from recorder.mosaico.codec import (
+    Notification,
+    SequenceInfo,
+    ServerInfo,
+    Session,
+    SessionInfo,
+    TopicInfo,
+)
+from recorder.mosaico.message import (
+    GPS,
+    IMU,
+    CompressedImage,
+    GPSStatus,
+    Header,
+    Message,
+    Quaternion,
+    String,
+    Time,
+    Vector3d,
+)
+from recorder.mosaico.policies import SessionLevelErrorPolicy, TopicLevelErrorPolicy
+from recorder.mosaico.reader import rows, table
+from recorder.mosaico.sequence_updater import SequenceHandler, SequenceUpdater
+from recorder.mosaico.sequence_writer import SequenceWriter
+from recorder.mosaico.topic_writer import TopicWriter
+from recorder.mosaico.wire import PutStream
+
+__all__ = [
+    "GPS",
+    "IMU",
+    "CompressedImage",
+    "GPSStatus",
+    "Header",
+    "Message",
+    "MosaicoClient",
+    "Notification",
+    "PutStream",
+    "Quaternion",
+    "SequenceHandler",
+    "SequenceInfo",
+    "SequenceUpdater",
+    "SequenceWriter",
+    "ServerInfo",
+    "Session",
+    "SessionInfo",
+    "SessionLevelErrorPolicy",
+    "String",
+    "Time",
+    "TopicInfo",
+    "TopicLevelErrorPolicy",
+    "TopicWriter",
+    "Vector3d",
+    "rows",
+    "table",
+]

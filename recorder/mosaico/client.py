@@ -1,9 +1,6 @@
 """A connection to a Mosaico server: one method per thing that the server can be asked.
 
-Every question has a deadline. Streams must not have one; there HTTP/2 keepalive finds a dead link:
-3.5 s after the link froze while rows are written, 7 s while an answer is awaited (without
-`ping_timeout_ms` 64 s), both measured on a frozen link. Pings are sent only while a call is open:
-gRPC's C++ servers take pings on an idle connection for an attack and hang up.
+Every question has a deadline. Streams must not have one; there `wire.KEEPALIVE` finds a dead link.
 """
 
 from __future__ import annotations
@@ -18,19 +15,12 @@ from recorder.mosaico import codec
 from recorder.mosaico.policies import SessionLevelErrorPolicy
 from recorder.mosaico.sequence_updater import SequenceHandler
 from recorder.mosaico.sequence_writer import SequenceWriter
-from recorder.mosaico.wire import PutStream, remote_errors
+from recorder.mosaico.wire import PutStream, open_flight, remote_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
-KEEPALIVE = (
-    ("grpc.keepalive_time_ms", 5000),
-    ("grpc.keepalive_timeout_ms", 3000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.ping_timeout_ms", 3000),
-)
 TIMEOUT_S = 10.0
 KEY_HEADER = b"mosaico-api-key-token"
 # 0.4 took 25 MB, 0.5 and later twice that; a server that does not tell gets less than the least.
@@ -48,7 +38,9 @@ class MosaicoClient:
     ``sequence/topic/path`` or, of a session, ``sequence:id``.
     """
 
-    def __init__(self, flight: Any, timeout_s: float, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, flight: fl.FlightClient, timeout_s: float, headers: list[tuple[bytes, bytes]]
+    ) -> None:
         self._flight = flight
         self._question = fl.FlightCallOptions(timeout=timeout_s, headers=headers)
         self._stream = fl.FlightCallOptions(headers=headers)
@@ -88,10 +80,7 @@ class MosaicoClient:
         timeout_s: float = TIMEOUT_S,
     ) -> MosaicoClient:
         """Connect to ``grpc://host:port`` or ``grpc+tls://host:port``, else like `connect`."""
-        with remote_errors(f"connect {url}"):
-            flight = fl.FlightClient(
-                url, tls_root_certs=tls_root_certs, generic_options=list(KEEPALIVE)
-            )
+        flight = open_flight(url, tls_root_certs)
         headers = [] if api_key is None else [(KEY_HEADER, api_key.encode())]
         try:
             return cls(flight, timeout_s, headers)
@@ -116,7 +105,8 @@ class MosaicoClient:
         try:
             return codec.server_info(self._act("info"))
         except RemoteRefusedError as refusal:
-            # A wrong key is refused by both; only a server that does not know `info` is older.
+            # ArrowInvalid is how 0.5 and 0.6 say that they know no `info`; it may also mean a
+            # malformed key, which `version` refuses again.
             if not isinstance(refusal.__cause__, (pa.ArrowInvalid, pa.ArrowNotImplementedError)):
                 raise
         return codec.server_info(self._act("version"))
@@ -145,7 +135,7 @@ class MosaicoClient:
 
     def read(
         self, locator: str, start_ns: int | None = None, end_ns: int | None = None
-    ) -> Iterator[Any]:
+    ) -> Iterator[pa.RecordBatch]:
         """Rows of a topic as record batches, by rising `timestamp_ns`.
 
         Args:
@@ -203,7 +193,7 @@ class MosaicoClient:
         )
         return codec.text("topic_create", answer, "uuid")
 
-    def open_put(self, locator: str, topic_uuid: str, schema: Any) -> PutStream:
+    def open_put(self, locator: str, topic_uuid: str, schema: pa.Schema) -> PutStream:
         """Open the one stream that fills a topic; a refusal may show only at a later write."""
         command = codec.request({"resource_locator": locator, "topic_uuid": topic_uuid})
         with remote_errors(f"put {locator}"):
@@ -212,7 +202,9 @@ class MosaicoClient:
             )
         return PutStream(locator, writer, self.most_batch_bytes)
 
-    def put(self, locator: str, topic_uuid: str, schema: Any, batches: Iterable[Any]) -> None:
+    def put(
+        self, locator: str, topic_uuid: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    ) -> None:
         """Fill a topic with all batches and finalize it.
 
         On return every row is stored and the topic is finalized. On any exception, also one that
@@ -267,7 +259,7 @@ class MosaicoClient:
 
     # --- inside
 
-    def _act(self, action: str, **fields: Any) -> dict[str, Any]:
+    def _act(self, action: str, **fields: object) -> dict[str, Any]:
         with remote_errors(action):
             results = self._flight.do_action(
                 fl.Action(action, codec.request(fields)), self._question
@@ -277,7 +269,7 @@ class MosaicoClient:
 
     def _flight_info(
         self, locator: str, start_ns: int | None = None, end_ns: int | None = None
-    ) -> Any:
+    ) -> fl.FlightInfo | None:
         command: dict[str, Any] = {"resource_locator": locator}
         if start_ns is not None:
             command["timestamp_ns_start"] = start_ns

@@ -10,14 +10,12 @@ north, east, up in m/s. IMU values are m/s² and rad/s, temperatures kelvin, pre
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 
 TIMESTAMP = pa.field("timestamp_ns", pa.int64(), nullable=False)
 
 
-def _required(name: str, kind: Any) -> Any:
+def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
@@ -51,7 +49,7 @@ _SCALAR = [
     _required("value", pa.float64()),
 ]
 
-_COLUMNS: dict[str, list[Any]] = {
+_COLUMNS: dict[str, list[pa.Field]] = {
     "GPS": [
         _HEADER,
         _required("position", VECTOR3),
@@ -105,7 +103,7 @@ _SCHEMAS = {tag: pa.schema([TIMESTAMP, *columns]) for tag, columns in _COLUMNS.i
 TAGS = tuple(_SCHEMAS)
 
 
-def schema(tag: str) -> Any:
+def schema(tag: str) -> pa.Schema:
     """The `pyarrow.Schema` of an ontology, `timestamp_ns` first.
 
     Raises:

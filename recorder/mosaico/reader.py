@@ -29,7 +29,7 @@ def rows(
         yield from batch.to_pylist()
 
 
-def table(client: MosaicoClient, locator: str) -> Any:
+def table(client: MosaicoClient, locator: str) -> pa.Table:
     """A whole topic as one `pyarrow.Table`, by rising `timestamp_ns`; all of it in memory.
 
     Raises:

@@ -8,8 +8,9 @@ really happened on the server is found by asking it.
 from __future__ import annotations
 
 import contextlib
+import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -20,8 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+# A dead link shows 3.5 s after it froze while rows are written and 7 s while an answer is awaited
+# (64 s without `ping_timeout_ms`), as measured. Pings go out only while a call is open: gRPC's C++
+# servers take pings on a resting connection for an attack and hang up.
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.ping_timeout_ms", 3000),
+)
 ABORT = b"abort"
-# Behind these words come the peer's stack trace or gRPC's debug dump: nothing for a user's eyes.
+# Before and behind the server's sentence stand Arrow's words and the peer's stack trace or gRPC's
+# debug dump: nothing for a user's eyes.
+_PREFIX = re.compile(r"^(Flight|gRPC) returned .*?, with message: ")
 _NOISE = (". Detail:", ". gRPC client debug context", ". Client context:")
 _AWAY = (
     fl.FlightUnavailableError,
@@ -33,11 +46,23 @@ _AWAY = (
 )
 # A message above the server's limit comes back as CANCELLED; sending it again cannot help.
 _TOO_LARGE = "message length too large"
+# A proxy or a captive portal answered; gRPC makes UNIMPLEMENTED of its 404. Not our server's no.
+_NOT_THE_SERVER = "Received http2 header with status"
+
+
+def open_flight(url: str, tls_root_certs: bytes | None) -> fl.FlightClient:
+    """Prepare a connection; nobody is called yet.
+
+    Raises:
+        RemoteRefusedError: the URL is none, or the certificates cannot be read.
+    """
+    with remote_errors(f"connect {url}"):
+        return fl.FlightClient(url, tls_root_certs=tls_root_certs, generic_options=list(KEEPALIVE))
 
 
 def server_text(error: BaseException) -> str:
     """The server's own sentence, without stack traces and debug dumps."""
-    text = str(error)
+    text = _PREFIX.sub("", str(error))
     for noise in _NOISE:
         text = text.split(noise, 1)[0]
     return text.strip() or type(error).__name__
@@ -59,8 +84,11 @@ def remote_errors(doing: str) -> Iterator[None]:
 
 def _ours(doing: str, error: Exception) -> RemoteError:
     message = f"{doing}: {server_text(error)}"
-    away = isinstance(error, _AWAY) and _TOO_LARGE not in str(error)
-    return RemoteAwayError(message) if away else RemoteRefusedError(message)
+    told = str(error)
+    away = isinstance(error, _AWAY) and _TOO_LARGE not in told
+    return (
+        RemoteAwayError(message) if away or _NOT_THE_SERVER in told else RemoteRefusedError(message)
+    )
 
 
 class PutStream:
@@ -77,13 +105,13 @@ class PutStream:
         most_batch_bytes: the largest batch that may be sent.
     """
 
-    def __init__(self, locator: str, writer: Any, most_batch_bytes: int) -> None:
+    def __init__(self, locator: str, writer: fl.FlightStreamWriter, most_batch_bytes: int) -> None:
         self._locator = locator
         self._writer = writer
         self._most_batch_bytes = most_batch_bytes
         self._abort = weakref.finalize(self, _abort, writer)
 
-    def write(self, batch: Any) -> None:
+    def write(self, batch: pa.RecordBatch) -> None:
         """Send one record batch; blocks while the server is slower than we are.
 
         Nothing is durable on the server before `finish` returned.
@@ -133,7 +161,7 @@ class PutStream:
             self.abort()
 
 
-def _abort(writer: Any) -> None:
+def _abort(writer: fl.FlightStreamWriter) -> None:
     # The server's refusal of this message is what we want; a dead link aborts just as well.
     with contextlib.suppress(pa.ArrowException, OSError):
         writer.write_metadata(ABORT)

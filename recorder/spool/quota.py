@@ -68,8 +68,13 @@ def make_room(spool: Spool, config: Config, recording: Recording | None) -> None
     for one in evictable(spool, config.upload_dir, recording.open_files()):
         if free_bytes(spool.directory) >= config.spool.free_floor_bytes:
             return
-        tombstone = {"entry": "evicted", "lane": one.lane, "file": one.path.name}
-        tombstone |= {"rows": one.rows, "delivered": one.is_delivered}
+        tombstone = {
+            "entry": "evicted",
+            "lane": one.lane,
+            "file": one.path.name,
+            "rows": one.rows,
+            "delivered": one.is_delivered,
+        }
         if one.session_id == recording.session.id:
             recording.bury(tombstone)
         else:

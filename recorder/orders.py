@@ -1,0 +1,101 @@
+"""What may be asked of the spooler over its command socket, and what it does then.
+
+Each order is journalled, durably, before it is answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recorder.clock import boot_ns
+from recorder.errors import RecorderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recorder.spool.recording import Recording
+    from recorder.spooler import Spooler
+
+
+def answer(spooler: Spooler, request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request.
+
+    Args:
+        spooler: who is asked.
+        request: ``command`` and its arguments.
+
+    Returns:
+        The facts to answer with.
+
+    Raises:
+        RecorderError: it cannot be done; the message says why.
+    """
+    arguments = dict(request)
+    name = arguments.pop("command", None)
+    if name not in ORDERS:
+        raise RecorderError(f"unknown command {name!r}; known are {', '.join(ORDERS)}")
+    return ORDERS[name](spooler, **arguments)
+
+
+def _status(spooler: Spooler) -> dict[str, Any]:
+    recording = spooler.recording
+    return {"session": recording.session.to_dict() if recording else None}
+
+
+def _start(spooler: Spooler) -> dict[str, Any]:
+    if spooler.recording is not None:
+        raise RecorderError(f"session {spooler.recording.session.id} is being recorded already")
+    spooler.recording = spooler.announce()
+    return {"id": spooler.recording.session.id}
+
+
+def _stop(spooler: Spooler) -> dict[str, Any]:
+    session = _running(spooler).session
+    spooler.commit()
+    spooler.end("operator")
+    return {"id": session.id}
+
+
+def _new(spooler: Spooler) -> dict[str, Any]:
+    _running(spooler)
+    spooler.commit()
+    spooler.end("roll_over")
+    return _start(spooler)
+
+
+def _mark(
+    spooler: Spooler, label: str = "", before_s: float = 30, after_s: float = 60
+) -> dict[str, Any]:
+    recording = _running(spooler)
+    mark = {"label": label, "before_s": before_s, "after_s": after_s, "boot_ns": boot_ns()}
+    recording.note({"entry": "mark", **mark})
+    return {"id": recording.session.id, **mark}
+
+
+def _set(
+    spooler: Spooler, identifier: str | None = None, details: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    recording = _running(spooler)
+    if identifier is not None:
+        spooler.identifier = identifier
+        recording.tell_time(spooler.anchors, identifier)
+    recording.session.details.update(details or {})
+    recording.note_session()
+    recording.note({"entry": "command", "command": "set", "details": details or {}})
+    return {"id": recording.session.id, "identifier": recording.session.identifier}
+
+
+def _running(spooler: Spooler) -> Recording:
+    if spooler.recording is None:
+        raise RecorderError("no session is being recorded")
+    return spooler.recording
+
+
+ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "status": _status,
+    "start": _start,
+    "stop": _stop,
+    "new": _new,
+    "mark": _mark,
+    "set": _set,
+}

@@ -35,8 +35,8 @@ MOST_U2 = 2**16 - 1
 #: A pause that ends an epoch: the shortest that no UART or USB adapter makes inside one …
 SILENCE_S = 0.02
 #: … or this part of a period, where that is longer; when more was expected, the second.
-SILENCE_PERIODS = 0.2
-SILENCE_PERIODS_INSIDE = 0.4
+SILENCE_PERIODS = 0.3
+SILENCE_PERIODS_INSIDE = 0.5
 FINISH_PERIODS = 1.2
 
 #: Without PPS the first byte comes tens of ms after the instant it speaks of, on some receivers

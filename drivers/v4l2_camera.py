@@ -12,7 +12,7 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any
 
-from linuxpy.video.device import BufferFlag, V4L2Error, VideoCapture
+from linuxpy.video.device import BufferFlag, PixelFormat, V4L2Error, VideoCapture
 from linuxpy.video.device import Device as VideoDevice
 
 from drivers import camera
@@ -30,7 +30,6 @@ from drivers.base import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PIXEL_FORMAT = "MJPG"
 BUFFERS = 4
 TIMESTAMP_CLOCK = 0xE000  # V4L2_BUF_FLAG_TIMESTAMP_MASK
 
@@ -122,13 +121,13 @@ class V4l2Camera(Driver):
 
     def _configure(self) -> None:
         width, height = self._size
-        self._capture.set_format(width, height, PIXEL_FORMAT)
+        self._capture.set_format(width, height, "MJPG")
         got = self._capture.get_format()
-        if (got.width, got.height, got.pixel_format.human_str()) != (width, height, PIXEL_FORMAT):
-            offered = ", ".join(sorted({_text(size) for size in self._video.info.frame_sizes}))
+        if (got.width, got.height, got.pixel_format) != (width, height, PixelFormat.MJPEG):
+            offered = ", ".join(sorted({_text(kind) for kind in self._video.info.frame_types}))
             raise WrongDeviceError(
                 f"{self.device}: gives {got.width}x{got.height} {got.pixel_format.name}, not"
-                f" {width}x{height} {PIXEL_FORMAT}; it offers {offered}"
+                f" {width}x{height} MJPEG; it offers {offered}"
             )
         self._capture.set_fps(self.rate_hz)
 
@@ -148,5 +147,5 @@ def to_boot_ns(stamp_ns: int, flags: int) -> int:
     return stamp_ns + boot_ns() - monotonic_ns
 
 
-def _text(size: Any) -> str:  # noqa: ANN401 - the library has no types
-    return f"{size.width}x{size.height} {size.pixel_format.name}"
+def _text(kind: Any) -> str:  # noqa: ANN401 - the library has no types
+    return f"{kind.width}x{kind.height} {kind.pixel_format.name}"

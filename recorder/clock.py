@@ -8,6 +8,7 @@ that samples from before the first fix get right times too.
 from __future__ import annotations
 
 import bisect
+import datetime
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ from recorder.record import ANCHOR_SOURCES, Anchor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ANCHOR_PERIOD_NS", "Mapping", "anchor_now", "boot_id", "boot_ns", "system_anchor"]
+__all__ = [
+    "ANCHOR_PERIOD_NS",
+    "Mapping",
+    "anchor_now",
+    "basic_utc",
+    "boot_id",
+    "boot_ns",
+    "iso_utc",
+    "system_anchor",
+]
 
 #: An anchor is taken when a source is first known and then this often.
 ANCHOR_PERIOD_NS = 10_000_000_000
@@ -30,6 +40,26 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def boot_id() -> bytes:
     """Return the 16 bytes that name this boot of the machine."""
     return uuid.UUID(_BOOT_ID.read_text().strip()).bytes
+
+
+def iso_utc(utc_ns: int | None) -> str:
+    """Return a UTC as in ``2014-03-26T12:38:25.300Z``, or ``unknown``.
+
+    >>> iso_utc(1395837505300000000)
+    '2014-03-26T12:38:25.300Z'
+    """
+    if utc_ns is None:
+        return "unknown"
+    when = datetime.datetime.fromtimestamp(utc_ns // 1_000_000_000, datetime.timezone.utc)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{utc_ns // 1_000_000 % 1000:03d}Z"
+
+
+def basic_utc(utc_ns: int | None) -> str:
+    """Return a UTC as in ``20140326T123825Z``, as names have it, or ``unknown``."""
+    if utc_ns is None:
+        return "unknown"
+    when = datetime.datetime.fromtimestamp(utc_ns // 1_000_000_000, datetime.timezone.utc)
+    return when.strftime("%Y%m%dT%H%M%SZ")
 
 
 def anchor_now(boot: int, utc_ns: int, uncertainty_ns: int, source: str) -> Anchor:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval, Le, Len, MaxLen
 
@@ -20,10 +20,35 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
+class Table:
+    """A table of the file. How `recorder.configfile` validates it: as written, and nothing else."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane(Table):
     """One sensor: its driver, and what is only of this vehicle.
 
     Keys that are not listed here are the driver's own options and stand in `options`.
+
+    Args:
+        name: the lane's name and its topic's; ``a-z 0-9 _ -``, 1 to 64 characters.
+        driver: a module of `drivers`, or ``package.module:Class``.
+        rate_hz: samples per second that the device is told to give; None: the driver's usual.
+        required: whether its absence lowers the quality and fails `recorder check`.
+        weight: its share in the session's quality, relative to the other lanes.
+        on_error: what the uploader does when the server refuses this lane's topic: ``raise`` stops
+            the session's upload, ``ignore`` leaves the refused part out, ``finalize`` sends no more
+            of this lane.
+        ring_bytes: size of the ring between lane and spool, in bytes; None: 1 MiB, or 32 MiB for
+            pictures.
+        metadata: free facts that reach the topic.
+        options: the driver's own keys.
     """
 
     name: Annotated[str, Len(1, 64)]
@@ -38,16 +63,27 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vehicle:
-    """Which vehicle this recorder is bolted into."""
+class Vehicle(Table):
+    """Which vehicle this recorder is bolted into.
+
+    Args:
+        name: part of every recording's name, 1 to 64 characters.
+        metadata: free facts that reach the sequence on the server.
+    """
 
     name: Annotated[str, Len(1, 64)] = "vehicle"
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """The ATLAS model of a session."""
+class Model(Table):
+    """The ATLAS model of a session.
+
+    Args:
+        group: category, at most 255 characters.
+        version: iteration from 1; 0 is unversioned.
+        configuration: how it was parameterised; None: a digest of this configuration.
+    """
 
     group: Annotated[str, MaxLen(255)] = "edge-recorder"
     version: Annotated[int, Ge(0)] = 0
@@ -55,8 +91,20 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
-    """What is said of every session of this recorder."""
+class Session(Table):
+    """What is said of every session of this recorder.
+
+    Args:
+        type: class of session, at most 32 characters.
+        identifier: template of the name for people; ``{vehicle}``, ``{start}`` (UTC) and ``{id8}``
+            (first 8 characters of the session's id) are filled in.
+        details: free facts, each a text, number or truth value.
+        model: the ATLAS model.
+        sources: ids of sessions that these come from.
+        dependencies: type to ids of what is needed to read them.
+        heartbeat_s: time between two heartbeats, 1 to 60 s.
+        roll_over_s: a session that is as long as this is followed by a new one, at least 10 s.
+    """
 
     type: Annotated[str, Len(1, 32)] = "EdgeRecording"
     identifier: Annotated[str, Len(1, 255)] = "{vehicle}_{start}_{id8}"
@@ -69,8 +117,16 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spool:
-    """Where recordings lie on this vehicle, and how they are kept."""
+class Spool(Table):
+    """Where recordings lie on this vehicle, and how they are kept.
+
+    Args:
+        directory: the recorder's directory on disk; the spool proper is ``spool`` in it.
+        run_dir: rings, life signs and the command socket; in memory.
+        commit_interval_s: time between two group commits, 0.05 to 10 s: what a power cut may cost.
+        segment_bytes: a file of a lane that is as large as this is sealed, 64 KiB to 1 GiB.
+        free_floor_bytes: space that is kept free on the disk.
+    """
 
     directory: Path = Path("/var/lib/recorder")
     run_dir: Path = Path("/run/recorder")
@@ -80,8 +136,21 @@ class Spool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
-    """Where recordings go."""
+class Upload(Table):
+    """Where recordings go.
+
+    Args:
+        mode: ``live`` while recording, ``after_close`` of each session, or ``off``.
+        server: ``grpc://host:port`` or ``grpc+tls://host:port``; needed unless `mode` is ``off``.
+        key_file: file with the API key, readable by the recorder only; None: no key.
+        certificate: PEM file with the root certificates for ``grpc+tls``; None: the system's.
+        policy: what becomes of a session that failed on the server: ``report`` keeps what arrived,
+            ``delete`` removes it.
+        part_bytes: most bytes of one part (one stream to the server), 1 MiB to 4 GiB.
+        part_s: most data time of one part, 1 to 3600 s.
+        drain_s: how long `recorder run` waits at its end for the upload, in s.
+        time_wait_s: how long a live part waits for a trusted time, in s of recording.
+    """
 
     mode: Literal["live", "after_close", "off"] = "live"
     server: Annotated[str, MaxLen(255)] = ""
@@ -95,8 +164,14 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Web:
-    """The status page."""
+class Web(Table):
+    """The status page.
+
+    Args:
+        enabled: whether `recorder run` serves it.
+        host: address to listen on; 127.0.0.1 is this machine only, 0.0.0.0 every network.
+        port: TCP port; 0 takes a free one.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
@@ -104,8 +179,17 @@ class Web:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that differs between vehicles."""
+class Config(Table):
+    """Everything that differs between vehicles.
+
+    Args:
+        lanes: one table for each sensor, 1 to 64.
+        vehicle: table ``[vehicle]``.
+        session: table ``[session]``.
+        spool: table ``[spool]``.
+        upload: table ``[upload]``.
+        web: table ``[web]``.
+    """
 
     lanes: Annotated[list[Lane], Len(1, 64)]
     vehicle: Vehicle = field(default_factory=Vehicle)

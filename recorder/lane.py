@@ -90,7 +90,7 @@ class Lane:
             try:
                 sample = driver.read(READ_TIMEOUT_S)
             except BadSampleError as error:
-                log.info("lane %s: %s", self._lane.name, error)
+                log.info("%s", error)
                 self._booking.broken(error.samples)
                 sample = None
             if sample is not None:
@@ -119,14 +119,14 @@ class Lane:
     def _opened(self, device: Device) -> None:
         self._device = dataclasses.asdict(device)
         self._state = "running"
-        log.info("lane %s: %s is there", self._lane.name, device.model or self._driver.kind)
+        log.info("%s is there", device.model or self._driver.kind)
         self._event({"event": "opened", "device": self._device})
         self._sign()
 
     def _lost(self, error: DriverError, *, first: bool) -> None:
         self._booking.is_away = True
         if first or self._state == "running":
-            log.warning("lane %s: %s; trying again until it comes", self._lane.name, error)
+            log.warning("%s; trying again until it comes", error)
             self._event({"event": "lost", "error": str(error)})
         self._state = f"absent: {error}"
         self._sign()
@@ -193,4 +193,4 @@ def main(config: Config, stop: Stop, name: str) -> None:
 
 
 if __name__ == "__main__":
-    entry(sys.argv[1], functools.partial(main, name=sys.argv[1]))
+    entry(f"lane-{sys.argv[1]}", functools.partial(main, name=sys.argv[1]))

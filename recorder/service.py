@@ -49,10 +49,10 @@ class Notifier:
         self._systemd.notify("STOPPING=1")
 
 
-def set_up_log(level: int = logging.INFO) -> None:
-    """Log to stderr; under systemd with the priority in front, else with the time."""
+def set_up_log(name: str, level: int = logging.INFO) -> None:
+    """Log to stderr, each line with the process's name; under systemd journald adds the time."""
     under_systemd = "JOURNAL_STREAM" in os.environ
-    form = "%(name)s: %(message)s" if under_systemd else "%(asctime)s %(name)s: %(message)s"
+    form = f"{name}: %(message)s" if under_systemd else f"%(asctime)s {name}: %(message)s"
     logging.basicConfig(level=level, stream=sys.stderr, format=form, datefmt="%H:%M:%S")
 
 
@@ -109,7 +109,7 @@ def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
 
     Exit code 0 after a requested stop, 1 after an error that is told in one line.
     """
-    set_up_log()
+    set_up_log(name)
     name_process(f"rec-{name}")
     if os.environ.pop("RECORDER_DIE_WITH_PARENT", ""):
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -117,5 +117,5 @@ def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
     try:
         main(config.from_json(sys.argv[-1]), stop)
     except RecorderError as error:
-        log.error("%s: %s", name, error)  # noqa: TRY400 - one line for the user, no traceback
+        log.error("%s", error)  # noqa: TRY400 - one line for the user, no traceback
         raise SystemExit(1) from error

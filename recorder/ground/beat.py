@@ -41,6 +41,12 @@ class Beat:
         """True after `stop`."""
         return self._stop.is_set()
 
+    @property
+    def streams(self) -> int:
+        """Streams that are beaten on."""
+        with self._lock:
+            return len(self._beats)
+
     @contextmanager
     def on(self, writer: fl.FlightMetadataWriter) -> Iterator[None]:
         """Beat on a stream as long as the block lasts."""

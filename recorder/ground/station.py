@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DEFAULT_PORT = 6726
-STOP_LIMIT_S = 5.0
+STOP_LIMIT_S = 2.0
 
 
 class GroundStation:
@@ -85,6 +85,11 @@ class GroundStation:
     def port(self) -> int:
         """The port that the station listens on."""
         return int(self._flight.port)
+
+    @property
+    def open_uploads(self) -> int:
+        """Streams that are coming in just now."""
+        return self._flight.beat.streams
 
     def serve(self, stop: threading.Event) -> bool:
         """Serve until told to stop, then `close`."""

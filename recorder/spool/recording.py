@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
-from recorder.clock import Mapping, boot_id, boot_ns, system_anchor
+from recorder.clock import Mapping, basic_utc, boot_id, boot_ns, system_anchor
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool import journal
@@ -203,15 +202,6 @@ class Recording:
 def is_of_this_boot(session: Session) -> bool:
     """Tell whether a session was recorded in the boot that runs now."""
     return session.boot_id == boot_id().hex()
-
-
-def basic_utc(utc_ns: int | None) -> str:
-    """Return a time as in ``20140326T123825Z``, or ``unknown``."""
-    if utc_ns is None:
-        return "unknown"
-
-    when = datetime.datetime.fromtimestamp(utc_ns // 1_000_000_000, datetime.timezone.utc)
-    return when.strftime("%Y%m%dT%H%M%SZ")
 
 
 def _blank(lane: LaneLedger) -> LaneLedger:

@@ -33,11 +33,11 @@ def row(sample):
 
 
 @pytest.fixture
-def line():
-    """A driver on a pseudo-terminal, and the other end of it."""
+def line(request):
+    """A driver (at 10 Hz, or as a test asks) on a pseudo-terminal, and the other end of it."""
     master, slave = os.openpty()
     tty.setraw(slave)
-    driver = NmeaGps(device=os.ttyname(slave))
+    driver = NmeaGps(device=os.ttyname(slave), rate_hz=getattr(request, "param", 10.0))
     driver.open()
     os.close(slave)
     yield master, driver
@@ -47,7 +47,7 @@ def line():
 
 def quiet(driver):
     """Let the driver see that the line is silent, so that the next epoch counts as whole."""
-    assert driver.read(0.1) is None
+    assert driver.read(1 / driver.rate_hz) is None
 
 
 def test_a_row_is_packed_as_the_fields_say(line):
@@ -117,9 +117,9 @@ def test_an_epoch_in_many_pieces_is_one_sample_dated_by_its_first_byte(line):
 def test_an_epoch_that_was_under_way_at_the_opening_is_dropped(line):
     master, driver = line
     os.write(master, render(fix(0))[30:] + render(fix(1)) + render(fix(2)))
-    samples = [driver.read(DEADLINE_S)]
+    samples = [driver.read(DEADLINE_S), driver.read(DEADLINE_S)]
     assert driver.read(0.1) is None
-    assert [s.utc_ns for s in samples] == [START_NS + 2 * PERIOD_NS]
+    assert [s.utc_ns for s in samples] == [START_NS + n * PERIOD_NS for n in (1, 2)]
 
 
 def test_a_damaged_line_is_counted_in_the_row_that_survives_it(line):
@@ -148,6 +148,7 @@ def test_silence_is_no_error(line):
     assert driver.read(0.0) is None
 
 
+@pytest.mark.parametrize("line", [1.0], indirect=True)
 def test_finish_waits_for_the_rest_of_the_epoch_and_no_longer(line):
     master, driver = line
     quiet(driver)
@@ -163,7 +164,7 @@ def test_finish_waits_for_the_rest_of_the_epoch_and_no_longer(line):
 def test_finish_gives_up_an_epoch_that_never_ends(line):
     master, driver = line
     quiet(driver)
-    os.write(master, render(fix(0))[:100])
+    os.write(master, render(fix(0))[:30])
     assert driver.read(0.0) is None
     assert driver.finish() == []
 
@@ -309,7 +310,10 @@ def test_an_unplugged_receiver_is_lost_and_delivers_again_when_it_is_back(play):
     bench.open()
     after = bench.read_until(START_NS + 11 * PERIOD_NS)
     heard = [e["utc_ns"] for e in bench.log if e["heard"]]
-    assert [s.utc_ns for s in before + after] == heard
+    delivered = [s.utc_ns for s in before + after]
+    # What begins less than a silence after the opening is not known to be whole.
+    assert [t for t in heard if t in delivered] == delivered
+    assert len(heard) - len(delivered) <= 1
     assert after[-1].counter - before[0].counter == 11
 
 

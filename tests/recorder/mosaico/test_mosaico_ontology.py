@@ -31,19 +31,20 @@ FINGERPRINTS = {
 }
 SDK = """
 import json, sys
-import mosaicolabs as m
+import mosaicolabs
+from mosaicolabs.bridges.ros.data_ontology import battery_state  # registers BatteryState
 from mosaicolabs.models.core.message import Message
-from mosaicolabs.handlers.topic_reader import _compute_schema_fingerprint
+from mosaicolabs.models.core.serializable import _SCHEMA_REGISTRY, _compute_schema_fingerprint
 import pyarrow as pa
 from recorder.mosaico import ontology
 facts = {}
 for tag in sys.argv[1:]:
-    schema = Message._get_schema(getattr(m, tag))
+    schema = Message._get_schema(_SCHEMA_REGISTRY[tag])
     mine = pa.struct([f for f in ontology.schema(tag) if f.name != "timestamp_ns"])
     facts[tag] = {
         "equal": ontology.schema(tag).equals(schema, check_metadata=False),
         "fingerprint": _compute_schema_fingerprint(mine)[:10],
-        "format": getattr(m, tag).__serialization_format__.value,
+        "format": _SCHEMA_REGISTRY[tag].__serialization_format__.value,
     }
 print(json.dumps(facts))
 """

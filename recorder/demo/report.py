@@ -1,0 +1,100 @@
+"""What the demo prints: one table of lanes, one of processes, the session record, one last line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from recorder.clock import iso_utc
+from recorder.session.ledger import CAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from recorder.demo.processes import Usage
+    from recorder.demo.reconcile import LaneResult
+    from recorder.session.session import Session
+
+
+def show(
+    console: Console,
+    lanes: Sequence[LaneResult],
+    usage: Sequence[Usage],
+    session: Session,
+    findings: Sequence[str],
+) -> None:
+    """Print everything that the demo found."""
+    console.print(_lanes(lanes))
+    console.print(_processes(usage))
+    console.print(_session(session))
+    for finding in findings:
+        console.print(f"  {finding}", style="red", markup=False)
+    console.print(last_line(findings), markup=False, highlight=False)
+
+
+def last_line(findings: Sequence[str]) -> str:
+    """Return the demo's last line."""
+    if not findings:
+        return "demo: reconciled"
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"demo: NOT reconciled: {findings[0]}{more}"
+
+
+def words(lost: dict[str, int]) -> str:
+    """Say in words what was lost to what."""
+    return "; ".join(f"{count} {CAUSES[cause]}" for cause, count in lost.items()) or "none"
+
+
+def _lanes(lanes: Sequence[LaneResult]) -> Table:
+    table = Table(title="From the devices to the server and back", title_justify="left")
+    table.add_column("lane")
+    for title in ("produced", "silent", "acquired"):
+        table.add_column(title, justify="right")
+    table.add_column("lost")
+    for title in ("stored", "delivered", "read back"):
+        table.add_column(title, justify="right")
+    table.add_column("as")
+    table.add_column("values equal", justify="right")
+    for one in lanes:
+        table.add_row(
+            one.name,
+            *map(str, (one.produced, one.silent, one.acquired)),
+            words(one.lost),
+            *map(str, (one.stored, one.delivered, one.read_back)),
+            one.read_as,
+            str(one.values) if not one.findings else "see below",
+        )
+    return table
+
+
+def _processes(usage: Sequence[Usage]) -> Table:
+    table = Table(title="Processes", title_justify="left")
+    table.add_column("process")
+    for title in ("RSS MB", "CPU %", "threads"):
+        table.add_column(title, justify="right")
+    for one in usage:
+        table.add_row(
+            one.name, f"{one.rss_bytes / 1e6:.1f}", f"{one.cpu_percent:.1f}", str(one.threads)
+        )
+    return table
+
+
+def _session(session: Session) -> Table:
+    found = session.quality
+    facts: dict[str, Any] = {
+        "id": session.id,
+        "identifier": session.identifier,
+        "type": session.type,
+        "state": f"{session.state.name}, recording {session.recording} ({session.end_reason})",
+        "start": f"{iso_utc(session.start_utc_ns)} (clock: {session.clock_source})",
+        "duration": f"{session.duration_ns / 1e9:.3f} s",
+        "quality": f"{found.value:.4f} ({found.basis}), worst {found.least:.4f} {found.least_lane}",
+        "heartbeats": session.heartbeat_seq,
+    }
+    table = Table(title="Session", title_justify="left", show_header=False)
+    for key, value in facts.items():
+        table.add_row(key, str(value))
+    return table

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zlib
+
+import pytest
+
+from drivers.base import BadSampleError, DeviceAbsentError, DeviceLostError, Sample
+from drivers.camera import ROW, FrameGrid
+from drivers.frame_source import FrameSource
+from drivers.sim.frames import Camera
+from drivers.sim.pictures import Pictures, read_number
+
+RATE_HZ = 50
+
+
+class Bench:
+    """A camera model with a thread of its own."""
+
+    def __init__(self, folder) -> None:
+        self.device = f"unix:{folder / 'camera'}"
+        self._log = folder / "camera.jsonl"
+        pictures = Pictures(320, 240)
+        self.camera = Camera(folder / "camera", self._log, pictures.draw, RATE_HZ, (320, 240))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.camera.run, args=(self._stop,))
+        self._thread.start()
+
+    def source(self) -> FrameSource:
+        return FrameSource(device=self.device, rate_hz=RATE_HZ)
+
+    def stop(self) -> list[dict]:
+        """Stop the camera and return its log in the order of the frames."""
+        self._stop.set()
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return sorted(lines, key=lambda line: line["frame"])
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    made.stop()
+
+
+def take(source: FrameSource, frames: int) -> list[Sample]:
+    """Read so many frames, at most 5 s; what is unreadable is passed over."""
+    samples: list[Sample] = []
+    deadline_s = time.monotonic() + 5
+    while len(samples) < frames:
+        assert time.monotonic() < deadline_s, "the camera gives too little"
+        try:
+            sample = source.read(0.5)
+        except BadSampleError:
+            continue
+        if sample is not None:
+            samples.append(sample)
+    return samples
+
+
+def test_every_frame_arrives_as_it_was_made_and_shows_its_number(bench):
+    with bench.source() as source:
+        source.open()
+        samples = [*take(source, 10), *source.finish()]
+    log = bench.stop()
+    assert [line["frame"] for line in log] == [sample.counter for sample in samples]
+    for sample, line in zip(samples, log, strict=True):
+        row, picture = sample.payload
+        assert ROW.unpack(row) == (line["frame"], line["crc32"], 320, 240)
+        assert (len(picture), zlib.crc32(picture)) == (line["bytes"], line["crc32"])
+        assert read_number(bytes(picture)) == sample.counter
+        assert (sample.boot_ns, sample.rows, sample.period_ns) == (line["boot_ns"], 1, 0)
+        assert line["sent"]
+
+
+def test_frames_keep_to_their_grid_of_time(bench):
+    with bench.source() as source:
+        source.open()
+        samples = take(source, 5)
+    steps_ns = [b.boot_ns - a.boot_ns for a, b in zip(samples, samples[1:], strict=False)]
+    assert steps_ns == [1_000_000_000 // RATE_HZ] * 4
+
+
+def test_frames_that_the_camera_drops_show_in_the_counter(bench):
+    with bench.source() as source:
+        source.open()
+        before = take(source, 3)
+        bench.camera.fault("drop", n=4)
+        after = [*take(source, 4), *source.finish()]
+    numbers = [sample.counter for sample in before + after]
+    missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
+    assert len(missing) == 4
+    assert [line["frame"] for line in bench.stop() if not line["sent"]] == missing
+
+
+def test_frames_that_a_slow_reader_does_not_take_are_dropped_and_show_in_the_counter(bench):
+    with bench.source() as source:
+        source.open()
+        take(source, 1)
+        time.sleep(1.0)
+        samples = [*take(source, 12), *source.finish()]
+    received = [sample.counter for sample in samples]
+    log = bench.stop()
+    dropped = [line["frame"] for line in log if not line["sent"]]
+    assert dropped
+    assert sorted(received + dropped) == [line["frame"] for line in log][1:]
+
+
+def test_a_picture_cut_short_is_refused_and_reading_goes_on(bench):
+    with bench.source() as source:
+        source.open()
+        bench.camera.fault("garbage", n=1)
+        with pytest.raises(BadSampleError, match="no whole JPEG") as error:
+            for _ in range(20):
+                source.read(0.5)
+        assert error.value.samples == 0  # the gap in the numbers counts it
+        assert take(source, 1)
+
+
+def test_a_second_process_goes_on_with_the_numbers_of_a_stream_that_runs(bench):
+    dead = bench.source()
+    dead.open()
+    before = take(dead, 3)
+    dead.close()  # as a killed process: the stream was not ended
+    time.sleep(0.2)
+    with bench.source() as source:
+        source.open()
+        after = [*take(source, 3), *source.finish()]
+    assert after[0].counter > before[-1].counter + 1
+    step_ns = after[0].boot_ns - before[-1].boot_ns
+    assert step_ns == (after[0].counter - before[-1].counter) * 1_000_000_000 // RATE_HZ
+    assert [line["frame"] for line in bench.stop()] == list(range(after[-1].counter + 1))
+
+
+def test_a_stall_is_silence_and_not_an_error(bench):
+    with bench.source() as source:
+        source.open()
+        take(source, 1)
+        bench.camera.fault("stall", seconds=0.6)
+        while source.read(0.2) is not None:  # what was on its way
+            pass
+        assert take(source, 1)
+
+
+def test_a_camera_that_hangs_up_is_lost(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.source() as source:
+        source.open()
+        bench.stop()
+        with pytest.raises(DeviceLostError, match="hung up"):
+            take(source, 1000)
+        with pytest.raises(DeviceLostError):
+            source.finish()
+
+
+def test_no_camera_is_absent_and_named(tmp_path):
+    with (
+        FrameSource(device=f"unix:{tmp_path}/none") as source,
+        pytest.raises(DeviceAbsentError, match=f"{tmp_path}/none"),
+    ):
+        source.open()
+
+
+def test_a_device_that_is_no_socket_is_refused():
+    with pytest.raises(ValueError, match="allowed is unix:PATH"):
+        FrameSource(device="/dev/video0")
+
+
+def test_closing_twice_and_before_opening_is_fine(tmp_path):
+    source = FrameSource(device=f"unix:{tmp_path}/none")
+    source.close()
+    source.close()
+    with pytest.raises(DeviceLostError, match="not open"):
+        source.read(0)
+
+
+@pytest.mark.parametrize("number", [0, 1, 0x5555_5555, 0xFFFF_FFFF, 2**32 + 7])
+def test_the_blocks_of_a_picture_decode_to_its_number(number):
+    picture = Pictures(640, 480).draw(number, 1.5)
+    assert read_number(picture) == number % 2**32
+    assert 15_000 < len(picture) < 45_000
+
+
+def test_frames_without_a_number_are_numbered_by_the_sensors_grid():
+    grid = FrameGrid(100e6)
+    times_ms = [5, 105, 206, 304, 604, 605, 1104]
+    assert [grid.number(ms * 1_000_000) for ms in times_ms] == [0, 1, 2, 3, 6, 7, 12]

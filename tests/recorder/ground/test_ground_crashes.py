@@ -1,0 +1,122 @@
+"""Clients and stations that die, and what the catalogue says then."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from recorder.errors import ConfigError, RemoteError, RemoteRefusedError
+from recorder.ground import GroundStation
+from recorder.mosaico import MosaicoClient, rows, table
+
+WRITER = """
+import sys, time
+import pyarrow as pa
+from recorder.mosaico import MosaicoClient, ontology
+schema = ontology.schema("String")
+client = MosaicoClient.connect_url(sys.argv[1])
+stream = client.open_put("drive/notes", sys.argv[2], schema)
+stream.write(pa.RecordBatch.from_pylist([{"timestamp_ns": 1, "data": "row 1"}], schema))
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+def test_a_client_killed_in_mid_put_leaves_uploading_and_is_repaired(station, client, bench, death):
+    session, uuid = bench.drive(client)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, station.url, uuid], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "written\n"
+        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        writer.send_signal(death)
+        writer.wait(10)
+    bench.until(lambda: station.open_uploads == 0)
+    topic = client.describe_topic("drive/notes")
+    assert (topic.locked, topic.row_count) == (False, 1)
+    assert [row["data"] for row in rows(client, "drive/notes")] == ["row 1"]
+    with pytest.raises(RemoteRefusedError, match="still uploading"):
+        client.finalize_session(session.uuid)
+    client.delete_topic("drive/notes")
+    again = bench.topic(client, session, "drive/notes")
+    client.put("drive/notes", again, bench.schema, [bench.batch(1), bench.batch(2)])
+    client.finalize_session(session.uuid)
+    assert client.describe_topic("drive/notes").row_count == 2
+
+
+def test_a_station_killed_and_started_again_keeps_what_it_had_said_yes_to(bench, tmp_path):
+    with bench.station_process(tmp_path) as (process, url):
+        client = MosaicoClient.connect_url(url)
+        session, uuid = bench.drive(client)
+        client.put("drive/notes", uuid, bench.schema, [bench.batch(3, 4), bench.batch(1, 2)])
+        open_uuid = bench.topic(client, session, "drive/open")
+        stream = client.open_put("drive/open", open_uuid, bench.schema)
+        stream.write(bench.batch(1))
+        bench.until(lambda: client.describe_topic("drive/open").chunks == 1)
+        client.notify("drive", "a note")
+        process.kill()
+        process.wait(10)
+        with pytest.raises(RemoteError):
+            stream.finish()
+        client.close()
+    with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
+        assert client.describe_topic("drive/notes").locked
+        assert table(client, "drive/notes").column("timestamp_ns").to_pylist() == [1, 2, 3, 4]
+        assert [note.text for note in client.notifications("drive")] == ["a note"]
+        opened = client.describe_topic("drive/open")
+        assert (opened.locked, opened.row_count) == (False, 1)
+        with pytest.raises(RemoteRefusedError, match="already uploading"):
+            client.put("drive/open", open_uuid, bench.schema, [bench.batch(1)])
+        with pytest.raises(RemoteRefusedError, match="still uploading"):
+            client.finalize_session(session.uuid)
+        client.delete_topic("drive/open")
+        again = bench.topic(client, session, "drive/open")
+        client.put("drive/open", again, bench.schema, [bench.batch(1)])
+        client.finalize_session(session.uuid)
+
+
+def test_a_station_that_is_told_to_stop_ends_although_a_client_holds_a_stream(bench, tmp_path):
+    with bench.station_process(tmp_path) as (process, url):
+        client = MosaicoClient.connect_url(url)
+        _, uuid = bench.drive(client)
+        stream = client.open_put("drive/notes", uuid, bench.schema)
+        stream.write(bench.batch(1))
+        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        process.terminate()
+        assert process.wait(30) == 0
+        stream.abort()
+        client.close()
+    with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
+        assert not client.describe_topic("drive/notes").locked
+
+
+def test_folders_that_the_catalogue_forgot_are_removed_at_the_next_start(tmp_path):
+    with GroundStation(tmp_path):
+        pass
+    (tmp_path / "rows" / "forgotten").mkdir()
+    with GroundStation(tmp_path):
+        assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_two_stations_do_not_share_a_directory(tmp_path):
+    with GroundStation(tmp_path), pytest.raises(ConfigError, match="another station"):
+        GroundStation(tmp_path)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with (
+        GroundStation(tmp_path / "a") as first,
+        pytest.raises(ConfigError, match="cannot listen"),
+    ):
+        GroundStation(tmp_path / "b", port=first.port)
+
+
+def test_a_file_that_is_no_catalogue_is_told_and_left_alone(tmp_path):
+    (tmp_path / "catalogue.sqlite").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(ConfigError, match=r"catalogue\.sqlite"):
+        GroundStation(tmp_path)
+    assert (tmp_path / "catalogue.sqlite").read_bytes().startswith(b"something else")

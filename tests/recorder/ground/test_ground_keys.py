@@ -1,0 +1,118 @@
+"""API keys: which call needs which permission, and what a wrong key is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from recorder.errors import RemoteRefusedError
+from recorder.ground import GroundStation
+from recorder.ground.refusals import RefusedError, UnknownError
+from recorder.mosaico import MosaicoClient
+
+
+@pytest.fixture
+def station(tmp_path):
+    with GroundStation(tmp_path / "ground", check_keys=True) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(station):
+    opened = []
+
+    def connected(*permissions):
+        client = MosaicoClient.connect_url(station.url, api_key=station.keys.create(permissions))
+        opened.append(client)
+        return client
+
+    yield connected
+    for client in opened:
+        client.close()
+
+
+def test_without_a_key_nothing_is_answered(station):
+    with pytest.raises(RemoteRefusedError, match="Missing API key"):
+        MosaicoClient.connect_url(station.url)
+
+
+def test_each_wrong_key_is_told_what_is_wrong_with_it(station):
+    good = station.keys.create(["read"])
+    other = "b" if good[5] == "a" else "a"
+    for wrong, told in (
+        (good[:-1], "incomplete"),
+        ("password", "incomplete"),
+        (good[:5] + other + good[6:], "fingerprint mismatch"),
+    ):
+        with pytest.raises(RemoteRefusedError, match=told):
+            MosaicoClient.connect_url(station.url, api_key=wrong)
+    station.keys.revoke(good[-8:])
+    with pytest.raises(RemoteRefusedError, match="revoked"):
+        MosaicoClient.connect_url(station.url, api_key=good)
+
+
+def test_a_key_of_another_station_is_not_known(station, tmp_path):
+    with GroundStation(tmp_path / "other", check_keys=True) as other:
+        foreign = other.keys.create(["read"])
+    with pytest.raises(RemoteRefusedError, match="not known"):
+        MosaicoClient.connect_url(station.url, api_key=foreign)
+
+
+def test_a_reader_reads_and_nothing_else(connect, bench):
+    writer, reader = connect("read", "write"), connect("read")
+    session, uuid = bench.drive(writer)
+    writer.put("drive/notes", uuid, bench.schema, [bench.batch(1)])
+    assert reader.sequences() == ["drive"]
+    assert len(list(reader.read("drive/notes"))) == 1
+    assert reader.notifications("drive") == []
+    for forbidden in (
+        lambda: reader.create_sequence("mine", {}),
+        lambda: reader.create_session("drive"),
+        lambda: bench.topic(reader, session, "drive/mine"),
+        lambda: reader.put("drive/notes", uuid, bench.schema, []),
+        lambda: reader.finalize_session(session.uuid),
+        lambda: reader.notify("drive", "hello"),
+        lambda: reader.delete_topic("drive/notes"),
+    ):
+        with pytest.raises(RemoteRefusedError, match="not enough permissions"):
+            forbidden()
+
+
+def test_a_writer_may_not_delete_nor_read(connect, bench):
+    writer = connect("write")
+    session, _ = bench.drive(writer)
+    for forbidden in (
+        lambda: writer.delete_topic("drive/notes"),
+        lambda: writer.delete_session(session.locator, session.uuid),
+        lambda: writer.delete_sequence("drive"),
+        writer.sequences,
+        lambda: writer.describe_topic("drive/notes"),
+        lambda: writer.notifications("drive"),
+    ):
+        with pytest.raises(RemoteRefusedError, match="not enough permissions"):
+            forbidden()
+
+
+def test_a_key_that_may_delete_deletes_finalized_objects(connect, bench):
+    writer, deleter = connect("read", "write"), connect("delete")
+    session, uuid = bench.drive(writer)
+    writer.put("drive/notes", uuid, bench.schema, [])
+    writer.finalize_session(session.uuid)
+    deleter.delete_sequence("drive")
+    assert writer.sequences() == []
+
+
+def test_only_a_hash_of_a_key_is_kept(station, tmp_path):
+    key = station.keys.create(["read", "write"], "bench laptop")
+    [listed] = station.keys.listed()
+    assert (listed["permissions"], listed["description"]) == ("read write", "bench laptop")
+    for file in (tmp_path / "ground").glob("catalogue.sqlite*"):
+        assert key.encode() not in file.read_bytes()
+        assert key[5:37].encode() not in file.read_bytes()
+
+
+def test_a_permission_that_does_not_exist_and_an_unknown_key_are_refused(station):
+    for permissions in ([], ["manage"]):
+        with pytest.raises(RefusedError):
+            station.keys.create(permissions)
+    with pytest.raises(UnknownError):
+        station.keys.revoke("00000000")

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
+# AUTOINCREMENT: an id never comes back, so an upload whose topic was deleted can never hit the next.
 _TABLES = """
 CREATE TABLE sequences (
-    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, user_metadata TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, user_metadata TEXT NOT NULL,
     created_at_ns INTEGER NOT NULL
 );
 CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     sequence_id INTEGER NOT NULL REFERENCES sequences ON DELETE CASCADE,
     uuid TEXT UNIQUE NOT NULL, locator TEXT UNIQUE NOT NULL,
     created_at_ns INTEGER NOT NULL, completed_at_ns INTEGER
 );
 CREATE TABLE topics (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     session_id INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     uuid TEXT UNIQUE NOT NULL, locator TEXT UNIQUE NOT NULL,
     ontology_tag TEXT NOT NULL, serialization_format TEXT NOT NULL, user_metadata TEXT NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE chunks (
     PRIMARY KEY (topic_id, number)
 );
 CREATE TABLE notes (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     sequence_id INTEGER REFERENCES sequences ON DELETE CASCADE,
     topic_id INTEGER REFERENCES topics ON DELETE CASCADE,
     text TEXT NOT NULL, created_at_ns INTEGER NOT NULL

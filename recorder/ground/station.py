@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import threading
-from typing import IO, TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -25,7 +27,7 @@ from recorder.ground.store import Store
 from recorder.ground.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -56,29 +58,26 @@ class GroundStation:
         check_keys: bool = False,
         tls: tuple[bytes, bytes] | None = None,
     ) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as opened:
             rows = Store(directory / "rows")
-            self._lock = _lock(directory)
-        except OSError as error:
-            raise ConfigError(f"{directory}: {error}") from error
-        self._database = Database(directory / "catalogue.sqlite")
-        self.catalogue = Catalogue(self._database)
-        self.topics = Topics(self._database)
-        self.keys = Keys(self._database)
-        rows.remove_unknown(self.topics.folders())
-        scheme = "grpc" if tls is None else "grpc+tls"
-        try:
-            self._flight = FlightService(
-                f"{scheme}://{host}:{port}",
-                certificates=[] if tls is None else [tls],
-                catalogue=self.catalogue,
-                topics=self.topics,
-                rows=rows,
-                keys=self.keys if check_keys else None,
-            )
-        except (pa.ArrowException, OSError) as error:
-            raise ConfigError(f"{host}:{port}: cannot listen: {error}") from error
+            opened.enter_context(_locked(directory))
+            self._database = Database(directory / "catalogue.sqlite")
+            opened.callback(self._database.close)
+            self.catalogue = Catalogue(self._database)
+            self.topics = Topics(self._database)
+            self.keys = Keys(self._database)
+            rows.remove_unknown(self.topics.folders())
+            scheme = "grpc" if tls is None else "grpc+tls"
+            with _listening(host, port):
+                self._flight = FlightService(
+                    f"{scheme}://{host}:{port}",
+                    certificates=[] if tls is None else [tls],
+                    catalogue=self.catalogue,
+                    topics=self.topics,
+                    rows=rows,
+                    keys=self.keys if check_keys else None,
+                )
+            self._opened = opened.pop_all()
         self.url = f"{scheme}://{host}:{self.port}"
 
     @property
@@ -110,8 +109,7 @@ class GroundStation:
         ending.join(STOP_LIMIT_S)
         if ending.is_alive():
             return False
-        self._database.close()
-        self._lock.close()
+        self._opened.close()
         return True
 
     def __enter__(self) -> GroundStation:
@@ -156,11 +154,28 @@ def run(
         os._exit(0)  # the interpreter's own end would wait for that client for ever
 
 
-def _lock(directory: Path) -> IO[bytes]:
-    lock = (directory / "lock").open("wb")
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep a second station out of the directory."""
+    with (directory / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{directory}: another station is using it") from error
+        yield
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[None]:
+    """Tell an address that cannot be listened on.
+
+    gRPC lets two servers share a port and splits their clients at random; so the port is tried
+    first by the rules of everybody else.
+    """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(f"{directory}: another station is using it") from error
-    return lock
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{host}:{port}: cannot listen: {error}") from error

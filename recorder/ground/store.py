@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recorder.errors import ConfigError
 from recorder.ground.refusals import RefusedError
 from recorder.ground.topics import Chunk
 
@@ -30,11 +32,17 @@ class Store:
 
     Args:
         path: made if it is missing.
+
+    Raises:
+        ConfigError: it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
     def open_folder(self, folder: str) -> None:
         """Make a topic's folder, durably."""
@@ -51,7 +59,11 @@ class Store:
         path = self._file(folder, number)
         try:
             pq.write_table(
-                pa.Table.from_batches([batch]), path, compression="lz4", use_dictionary=False
+                pa.Table.from_batches([batch]),
+                path,
+                compression="lz4",
+                use_dictionary=False,
+                use_compliant_nested_type=False,  # keeps the names of list items
             )
         except pa.ArrowException as error:  # not the disk: the rows break their own schema
             raise RefusedError(f"batch {number} cannot be stored: {error}") from error
@@ -66,7 +78,7 @@ class Store:
     def read(self, folder: str, chunk: Chunk, schema: pa.Schema) -> pa.Table:
         """A chunk's rows as a table with exactly the topic's schema."""
         found = pq.read_table(self._file(folder, chunk.number))
-        return found if found.schema.equals(schema) else found.cast(schema)
+        return found if found.schema.equals(schema, check_metadata=True) else found.cast(schema)
 
     def span(
         self, folder: str, chunk: Chunk, start_ns: int | None, end_ns: int | None
@@ -104,7 +116,7 @@ def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], pa.Table]) -> Iter
         read: gives a chunk's rows as a table.
     """
     waiting = None
-    for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+    for chunk, following in zip_longest(chunks, chunks[1:]):
         rows = read(chunk)
         if waiting is not None or not chunk.is_sorted:
             whole = rows if waiting is None else pa.concat_tables([waiting, rows])

@@ -13,7 +13,7 @@ from drivers.frame_source import FrameSource
 from drivers.sim.frames import Camera
 from drivers.sim.pictures import Pictures, read_number
 
-RATE_HZ = 50
+RATE_HZ = 25
 
 
 class Bench:
@@ -62,6 +62,11 @@ def take(source: FrameSource, frames: int) -> list[Sample]:
     return samples
 
 
+def read_on(source: FrameSource, times: int) -> None:
+    for _ in range(times):
+        source.read(0.5)
+
+
 def test_every_frame_arrives_as_it_was_made_and_shows_its_number(bench):
     with bench.source() as source:
         source.open()
@@ -81,8 +86,10 @@ def test_frames_keep_to_their_grid_of_time(bench):
     with bench.source() as source:
         source.open()
         samples = take(source, 5)
-    steps_ns = [b.boot_ns - a.boot_ns for a, b in zip(samples, samples[1:], strict=False)]
-    assert steps_ns == [1_000_000_000 // RATE_HZ] * 4
+    first = samples[0]
+    for sample in samples:
+        steps = sample.counter - first.counter
+        assert sample.boot_ns - first.boot_ns == steps * 1_000_000_000 // RATE_HZ
 
 
 def test_frames_that_the_camera_drops_show_in_the_counter(bench):
@@ -101,7 +108,7 @@ def test_frames_that_a_slow_reader_does_not_take_are_dropped_and_show_in_the_cou
     with bench.source() as source:
         source.open()
         take(source, 1)
-        time.sleep(1.0)
+        time.sleep(1.2)
         samples = [*take(source, 12), *source.finish()]
     received = [sample.counter for sample in samples]
     log = bench.stop()
@@ -115,8 +122,7 @@ def test_a_picture_cut_short_is_refused_and_reading_goes_on(bench):
         source.open()
         bench.camera.fault("garbage", n=1)
         with pytest.raises(BadSampleError, match="no whole JPEG") as error:
-            for _ in range(20):
-                source.read(0.5)
+            read_on(source, 20)
         assert error.value.samples == 0  # the gap in the numbers counts it
         assert take(source, 1)
 
@@ -150,6 +156,7 @@ def test_a_camera_that_hangs_up_is_lost(tmp_path):
     bench = Bench(tmp_path)
     with bench.source() as source:
         source.open()
+        take(source, 1)
         bench.stop()
         with pytest.raises(DeviceLostError, match="hung up"):
             take(source, 1000)

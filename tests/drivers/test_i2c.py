@@ -114,7 +114,7 @@ def test_a_bus_that_is_not_there_is_absent_and_named(name):
 def test_a_chip_that_does_not_acknowledge_is_absent(device):
     with (
         Thermometer(device=device, address=0x70) as driver,
-        pytest.raises(DeviceAbsentError, match="0x70.*EREMOTEIO") as error,
+        pytest.raises(DeviceAbsentError, match=r"0x70.*EREMOTEIO") as error,
     ):
         driver.identify()
     assert not isinstance(error.value, WrongDeviceError)

@@ -238,7 +238,7 @@ def test_a_brown_out_is_noticed_though_the_chip_acknowledges(make):
         driver.open()
         read_rows(driver, 20)
         imu.chip.fault("brown_out")
-        with pytest.raises(DeviceLostError, match="sleeps.*lost its supply"):
+        with pytest.raises(DeviceLostError, match=r"sleeps.*lost its supply"):
             read_rows(driver, 1000)
         driver.close()
         driver.open()

@@ -216,9 +216,13 @@ class Bench:
             assert samples[-1] is not None, "no epoch in time"
         return samples
 
-    @property
-    def log(self):
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+    def log(self, epochs):
+        """Return the model's log once it has so many epochs: it is written behind the last byte."""
+        deadline_ns = boot_ns() + int(DEADLINE_S * 1e9)
+        while len(lines := self._log.read_text().splitlines()) < epochs:
+            assert boot_ns() < deadline_ns
+            self.stop.wait(0.005)
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture
@@ -256,7 +260,7 @@ def test_what_the_model_wrote_down_is_what_the_driver_delivers(play):
     fixes[-1] = fix(20)
     bench = play(fixes)
     samples = bench.read_until(START_NS + 20 * PERIOD_NS)
-    log = bench.log
+    log = bench.log(len(fixes))
     assert len(samples) == len(log) == len(fixes)
     assert [s.counter for s in samples] == [f.utc_ns // PERIOD_NS for f in fixes]
     for sample, entry, truth in zip(samples, log, fixes, strict=True):
@@ -285,7 +289,7 @@ def test_skipped_epochs_show_as_a_gap_of_the_counter(play):
     rest = bench.read_until(START_NS + 8 * PERIOD_NS)
     counters = [s.counter for s in first + rest]
     missing = counters[-1] - counters[0] + 1 - len(counters)
-    assert missing == 3 == sum(not e["heard"] for e in bench.log)
+    assert missing == 3 == sum(not e["heard"] for e in bench.log(9))
 
 
 def test_garbage_and_a_flipped_bit_cost_no_epoch(play):
@@ -294,7 +298,7 @@ def test_garbage_and_a_flipped_bit_cost_no_epoch(play):
     bench.receiver.fault("flip")
     samples = bench.read_until(START_NS + 5 * PERIOD_NS)
     errors = [row(s)["checksum_errors"] for s in samples]
-    faulty = [bool(e["faults"]) for e in bench.log]
+    faulty = [bool(e["faults"]) for e in bench.log(6)]
     assert [e > 0 for e in errors] == faulty
     assert faulty.count(True) == 1
     assert len(samples) == 6
@@ -309,7 +313,7 @@ def test_an_unplugged_receiver_is_lost_and_delivers_again_when_it_is_back(play):
     bench.driver.close()
     bench.open()
     after = bench.read_until(START_NS + 11 * PERIOD_NS)
-    heard = [e["utc_ns"] for e in bench.log if e["heard"]]
+    heard = [e["utc_ns"] for e in bench.log(12) if e["heard"]]
     delivered = [s.utc_ns for s in before + after]
     # What begins less than a silence after the opening is not known to be whole.
     assert [t for t in heard if t in delivered] == delivered

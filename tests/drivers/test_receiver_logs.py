@@ -11,18 +11,24 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
+import struct
+import threading
 from pathlib import Path
 
 import pytest
 
-from drivers.nmea import decode_file
-from drivers.sim.receiver import log_epochs
+from drivers.base import TYPES
+from drivers.nmea import FIXES, decode_file
+from drivers.nmea_gps import NULL_UTC_NS, NmeaGps
+from drivers.sim.receiver import Receiver, log_epochs
 
 ROOT = Path(__file__).parents[2]
 LOGS = (ROOT / os.environ.get("RECORDER_DATA", "../shared/data")).resolve() / "nmea"
 ROLLOVER_NS = 1024 * 7 * 86_400 * 1_000_000_000
 CLOSE_DEG = 1e-6
+ROW = struct.Struct("<" + "".join(TYPES[f.type[1:]] for f in NmeaGps.fields))
 
 TORN_FIRST = "torn at its beginning, and no date seen yet: gpsd cannot name it"
 TORN_LAST = "the log ends inside it: gpsd reports behind the last sentence it has learned"
@@ -145,3 +151,44 @@ def test_the_model_plays_a_log_byte_for_byte(name):
         del lines[0]
     assert b"".join(burst.data for burst in bursts) == b"".join(lines)
     assert [b.offset_ns for b in bursts] == sorted({b.offset_ns for b in bursts})
+
+
+def facts(epochs):
+    return [
+        (e.utc_ns, FIXES.index(e.fix), e.latitude_deg, e.longitude_deg, e.sentences) for e in epochs
+    ]
+
+
+def row_facts(driver, sample):
+    row = dict(zip((f.name for f in driver.fields), ROW.unpack(sample.payload[0]), strict=True))
+    return tuple(
+        None if value == NULL_UTC_NS or math.isnan(value) else value
+        for value in (
+            row["utc_ns"], row["fix"], row["position.x"], row["position.y"], row["sentences"]
+        )
+    )  # fmt: skip
+
+
+@needs_logs
+@pytest.mark.parametrize("name", ["com-1289", "haicom-305N", "ublox-zed-f9p-nmea"])
+def test_a_log_played_into_a_terminal_gives_the_epochs_of_its_file(name, tmp_path):
+    bursts = log_epochs(LOGS / f"{name}.log")[:10]
+    (tmp_path / "part.log").write_bytes(b"".join(burst.data for burst in bursts))
+    expected = facts(decode_file(tmp_path / "part.log"))
+    source = [(None, n * 100_000_000, burst.data) for n, burst in enumerate(bursts)]
+    receiver = Receiver(source, tmp_path / "gps", tmp_path / "gps.jsonl", baud=460_800)
+    stop = threading.Event()
+    thread = threading.Thread(target=receiver.run, args=(stop,))
+    thread.start()
+    try:
+        while not (tmp_path / "gps").exists():
+            assert thread.is_alive()
+            stop.wait(0.005)
+        with NmeaGps(device=str(tmp_path / "gps"), baud=460_800) as driver:
+            driver.open()
+            samples = [driver.read(10.0) for _ in expected]
+            assert [row_facts(driver, sample) for sample in samples] == expected
+    finally:
+        stop.set()
+        thread.join(10.0)
+    assert not thread.is_alive()

@@ -80,10 +80,4 @@ def _value(field, full):
         return {inner.name: _value(inner, full) for inner in field.type}
     if pa.types.is_list(field.type):
         return [1.0, 2.0]
-    if pa.types.is_string(field.type):
-        return "text"
-    if pa.types.is_binary(field.type):
-        return b"\x00\xff"
-    if pa.types.is_boolean(field.type):
-        return True
-    return 1
+    return {pa.string(): "text", pa.binary(): b"\x00\xff", pa.bool_(): True}.get(field.type, 1)

@@ -94,7 +94,7 @@ class Mpu6050(I2cDriver):
                 f" the nearest are {', '.join(f'{rate:g}' for rate in near)}"
             )
         self.rate_hz = rate_hz
-        # Power comes first: a sleeping chip ignores the others. The FIFO's rows come last.
+        # Power first: a sleeping chip ignores the others. The FIFO last: no row is thrown away.
         self._setup = {
             "power": GYRO_CLOCK,
             "sample_rate_divider": divider - 1,
@@ -119,7 +119,6 @@ class Mpu6050(I2cDriver):
         self._clock = FifoClock(self.rate_hz, self.rate_tolerance)
         if self._differences():
             self._configure()
-            self._restart_fifo()
         elif self.interrupt_status & FIFO_OVERFLOW or self.fifo_count % ROW_BYTES:
             self._restart_fifo()  # overflown, or a burst was torn when the former process died
             self._gap = True
@@ -158,8 +157,13 @@ class Mpu6050(I2cDriver):
         time.sleep(RESET_S)
         self.power = GYRO_CLOCK
         time.sleep(START_UP_S)
-        for name, value in self._setup.items():
+        *early, (last, rows_on) = self._setup.items()
+        for name, value in early:
             setattr(self, name, value)
+        self.user_control = FIFO_ON | FIFO_RESET
+        before_ns = boot_ns()
+        setattr(self, last, rows_on)
+        self._begin(0, before_ns, boot_ns())
         different = self._differences()
         if different:
             raise DeviceLostError(f"{self}: does not keep its set-up: {different}")

@@ -81,10 +81,9 @@ def leftover_processes(before: set[int]) -> list[str]:
     """End children that a test left, and return what they were."""
     told: list[str] = []
     for pid in sorted(children() - before):
-        line = command(pid)
-        if "resource_tracker" in line or ends(pid, END_S):
+        if "resource_tracker" in command(pid) or ends(pid, END_S):
             continue
-        told.append(f"process {pid}: {line}")
+        told.append(f"process {pid}: {command(pid)}")
         os.kill(pid, signal.SIGKILL)
         ends(pid, END_S)
     return told

@@ -143,21 +143,22 @@ class Camera:
             self._hang_up(selector)
 
     def _expose(self, at_ns: int) -> None:
-        if at_ns < self._stalled_until_ns:
-            return
         picture = self._draw(self._number, at_ns / 1e9)
         if self._garbage > 0:
             self._garbage -= 1
             picture = picture[: len(picture) // 2]
         frame = Frame(self._number, at_ns, picture)
         self._number += 1
-        if self._drop > 0:
-            self._drop -= 1
-            self._note(frame, sent=False)
-        elif self._client is None or len(self._waiting) >= BUFFERS:
+        if self._is_dropped(at_ns) or self._client is None or len(self._waiting) >= BUFFERS:
             self._note(frame, sent=False)
         else:
             self._waiting.append(frame)
+
+    def _is_dropped(self, at_ns: int) -> bool:
+        if self._drop > 0:
+            self._drop -= 1
+            return True
+        return at_ns < self._stalled_until_ns
 
     def _send(self, selector: selectors.BaseSelector) -> None:
         """Send what the socket takes; ask to be woken when it takes more."""

@@ -75,7 +75,8 @@ class Receiver:
         self._chunk_bytes = max(1, int(CHUNK_S * baud / BITS_PER_BYTE))
         self._master: int | None = None
         self._plug_in_ns = 0
-        self._free_ns = 0  # when the line has sent the burst before
+        self._free_ns = 0  # when the line has carried the burst before
+        self._end_ns = 0  # when the burst before did leave; later, if the model was held up
         self._silent_until_ns = 0
         self._skip = 0
         self._garbage = b""
@@ -142,7 +143,7 @@ class Receiver:
             if stop.is_set():
                 return
             entry = {"epoch": number, "utc_ns": utc_ns, **self._send(data, begin_ns)}
-            entry["lines"] = data.decode("latin-1").splitlines()
+            entry["lines"] = [line.decode("latin-1") for line in data.splitlines()]
             log.write(json.dumps(entry) + "\n")
             log.flush()
 
@@ -170,7 +171,8 @@ class Receiver:
             times_ns.append(boot_ns())
         self._free_ns = begin_ns + int(len(wire) * self._byte_ns)
         first_ns = times_ns[0] - int((min(len(wire), self._chunk_bytes) - 1) * self._byte_ns)
-        return {"boot_ns": first_ns, "end_boot_ns": times_ns[-1], "heard": heard, "faults": faults}
+        first_ns, self._end_ns = max(first_ns, self._end_ns), times_ns[-1]
+        return {"boot_ns": first_ns, "end_boot_ns": self._end_ns, "heard": heard, "faults": faults}
 
     def _spoil(self, data: bytes, begin_ns: int) -> tuple[list[str], bytes]:
         """Apply what was asked for: the names of the faults, and what is left of the burst."""

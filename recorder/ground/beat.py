@@ -25,7 +25,7 @@ MOST_BEATS = 8000
 
 
 class Beat:
-    """Beats on all open streams from one thread of its own, until `stop`."""
+    """Beats on all open streams from one thread of its own, from `start` until `stop`."""
 
     def __init__(self) -> None:
         # Flight's threads add and remove writers, ours uses them: a writer is dead memory once its
@@ -34,6 +34,9 @@ class Beat:
         self._beats: dict[fl.FlightMetadataWriter, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ground-beat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
         self._thread.start()
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-# AUTOINCREMENT: an id never comes back, so an upload whose topic was deleted can never hit the next.
+# AUTOINCREMENT: no id comes back, so an upload whose topic was deleted never hits the next one.
 _TABLES = """
 CREATE TABLE sequences (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, user_metadata TEXT NOT NULL,

@@ -73,6 +73,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         self._actions = Actions(catalogue, topics, rows)
         self.beat = Beat()
         super().__init__(url, middleware={"key": _Headers()}, tls_certificates=certificates)
+        self.beat.start()
 
     # --- calls
 

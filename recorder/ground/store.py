@@ -115,16 +115,18 @@ def in_order(chunks: Sequence[Chunk], read: Callable[[Chunk], pa.Table]) -> Iter
         chunks: by rising first time, each with rows.
         read: gives a chunk's rows as a table.
     """
-    waiting = None
+    waiting: list[pa.Table] = []
     for chunk, following in zip_longest(chunks, chunks[1:]):
-        rows = read(chunk)
-        if waiting is not None or not chunk.is_sorted:
-            whole = rows if waiting is None else pa.concat_tables([waiting, rows])
-            rows = whole.take(pc.sort_indices(whole.column(TIME)))  # stable: ties keep their order
-        ready = rows.num_rows if following is None else _rows_before(rows, following.first_ns)
-        if ready:
-            yield rows.slice(0, ready)
-        waiting = rows.slice(ready) if ready < rows.num_rows else None
+        waiting.append(read(chunk))
+        limit_ns = None if following is None else following.first_ns
+        if not any(_rows_before(table, limit_ns) for table in waiting):
+            continue  # no row is certain to be the next one; do not sort for nothing
+        rows = pa.concat_tables(waiting)
+        if len(waiting) > 1 or not chunk.is_sorted:
+            rows = rows.take(pc.sort_indices(rows.column(TIME)))  # stable: ties keep their order
+        ready = _rows_before(rows, limit_ns)
+        yield rows.slice(0, ready)
+        waiting = [rows.slice(ready)] if ready < rows.num_rows else []
 
 
 def clip(table: pa.Table, start_ns: int | None, end_ns: int | None) -> pa.Table:
@@ -137,7 +139,9 @@ def clip(table: pa.Table, start_ns: int | None, end_ns: int | None) -> pa.Table:
 
 
 def _rows_before(rows: pa.Table, limit_ns: int | None) -> int:
-    """Of rows by rising time, how many are earlier than the limit."""
+    """How many rows are earlier than the limit; all without one."""
+    if limit_ns is None:
+        return int(rows.num_rows)
     return int(pc.sum(pc.less(rows.column(TIME), limit_ns)).as_py() or 0)
 
 

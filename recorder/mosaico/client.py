@@ -147,8 +147,12 @@ class MosaicoClient:
         if flight is None:
             raise RemoteRefusedError(f"read {locator}: no such topic")
         with remote_errors(f"read {locator}"):
-            for chunk in self._flight.do_get(flight.endpoints[0].ticket, self._stream):
-                yield chunk.data
+            reader = self._flight.do_get(flight.endpoints[0].ticket, self._stream)
+            try:
+                for chunk in reader:
+                    yield chunk.data
+            finally:
+                reader.cancel()  # whoever stops early must not wait for the rest
 
     def notifications(self, locator: str) -> list[codec.Notification]:
         """Error notes on a sequence or a topic, oldest first."""

@@ -9,13 +9,14 @@ before that the tag and the user metadata are Arrow schema metadata and rows are
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recorder.errors import RemoteRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 USER_METADATA_KEY = b"mosaico:user_metadata"
 PROPERTIES_KEY = b"mosaico:properties"
@@ -148,15 +149,16 @@ def sequence_info(
 ) -> SequenceInfo:
     """Decode what get_flight_info tells of a sequence."""
     facts = _object(app_metadata, "get_flight_info")
-    return SequenceInfo(
-        name=str(facts["resource_locator"]),
-        user_metadata=_user_metadata(facts, schema_metadata),
-        sessions=tuple(
-            SessionInfo(str(each["locator"]), bool(each["locked"]), tuple(each["topics"]))
-            for each in facts.get("sessions") or ()
-        ),
-        topics=topics,
-    )
+    with _understood("get_flight_info"):
+        return SequenceInfo(
+            name=str(facts["resource_locator"]),
+            user_metadata=_user_metadata(facts, schema_metadata),
+            sessions=tuple(
+                SessionInfo(str(each["locator"]), bool(each["locked"]), tuple(each["topics"]))
+                for each in facts.get("sessions") or ()
+            ),
+            topics=topics,
+        )
 
 
 def topic_info(app_metadata: bytes, schema_metadata: Mapping[bytes, bytes]) -> TopicInfo:
@@ -170,25 +172,36 @@ def topic_info(app_metadata: bytes, schema_metadata: Mapping[bytes, bytes]) -> T
     old = facts.get("info") or {}  # up to 0.6, null until the topic is locked
     data = facts.get("data_info") or {}  # since 0.7
     interval = data.get("interval") or old.get("timestamp") or {}
-    properties = json.loads(schema_metadata.get(PROPERTIES_KEY, b"{}"))
-    return TopicInfo(
-        locator=str(facts["resource_locator"]),
-        locked=bool(facts["locked"]),
-        ontology_tag=facts.get("ontology_tag") or properties.get("ontology_tag", ""),
-        row_count=data.get("total_row_count"),
-        chunks=data.get("total_chunks_count", old.get("chunks_number", 0)),
-        first_ns=interval.get("start_ns"),
-        last_ns=interval.get("end_ns"),
-        user_metadata=_user_metadata(facts, schema_metadata),
-    )
+    with _understood("get_flight_info"):
+        properties = json.loads(schema_metadata.get(PROPERTIES_KEY, b"{}"))
+        return TopicInfo(
+            locator=str(facts["resource_locator"]),
+            locked=bool(facts["locked"]),
+            ontology_tag=facts.get("ontology_tag") or properties.get("ontology_tag", ""),
+            row_count=data.get("total_row_count"),
+            chunks=data.get("total_chunks_count", old.get("chunks_number", 0)),
+            first_ns=interval.get("start_ns"),
+            last_ns=interval.get("end_ns"),
+            user_metadata=_user_metadata(facts, schema_metadata),
+        )
 
 
 def notifications(answer: Mapping[str, Any]) -> list[Notification]:
     """Decode the answer of a notification list."""
-    return [
-        Notification(each["name"], each["msg"], each["created_datetime"])
-        for each in answer.get("notifications") or ()
-    ]
+    with _understood("notification list"):
+        return [
+            Notification(each["name"], each["msg"], each["created_datetime"])
+            for each in answer.get("notifications") or ()
+        ]
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """A fact that is missing or of another kind is an answer that we do not understand."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RemoteRefusedError(f"{what}: the server's answer was not understood") from error
 
 
 def _user_metadata(

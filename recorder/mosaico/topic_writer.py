@@ -105,7 +105,8 @@ class TopicWriter:
             self._ignored_rows += batch.num_rows
             return
         if not batch.schema.equals(self._schema):
-            raise ValueError(f"{self.locator}: the batch has not the schema of {self._tag}")
+            tag = self._type.ontology_tag
+            raise ValueError(f"{self.locator}: the batch has not the schema of {tag}")
         self.flush()
         self._send(batch)
 
@@ -114,7 +115,7 @@ class TopicWriter:
 
         Raises:
             ValueError: some rows cannot be encoded; all others were sent.
-            RemoteError: it could not be sent; the rows are lost to this topic.
+            RemoteError: it could not be sent; the topic is aborted and stays unfinished.
         """
         rows, self._rows, self._buffered_bytes = self._rows, [], 0
         if not rows:
@@ -141,8 +142,10 @@ class TopicWriter:
             return
         try:
             self.flush()
-        finally:
+        except ValueError:
             self._end()
+            raise
+        self._end()
 
     def abort(self) -> None:
         """Drop what is buffered and break the stream: the topic stays unfinished."""
@@ -150,10 +153,6 @@ class TopicWriter:
         self._rows.clear()
         if self._stream is not None:
             self._stream.abort()
-
-    @property
-    def _tag(self) -> str:
-        return str(self._type.ontology_tag)
 
     def _end(self) -> None:
         self._ended = True
@@ -165,6 +164,13 @@ class TopicWriter:
         return self._stream
 
     def _send(self, batch: pa.RecordBatch) -> None:
+        try:
+            self._send_pieces(batch)
+        except BaseException:
+            self.abort()  # rows are missing now: never finalize this topic as if it were whole
+            raise
+
+    def _send_pieces(self, batch: pa.RecordBatch) -> None:
         most_bytes = self._client.most_batch_bytes
         for piece in encode.pieces(batch, min(most_bytes, 2 * BATCH_BYTES)):
             if pa.ipc.get_record_batch_size(piece) > most_bytes:
@@ -188,10 +194,16 @@ class TopicWriter:
         treatable = isinstance(error, Exception) and not isinstance(error, RemoteError)
         if not treatable or self._policy is TopicLevelErrorPolicy.Raise:
             return False
-        self._client.notify(self.locator, f"{type(error).__name__}: {error}")
+        self._note(error)
         if self._policy is TopicLevelErrorPolicy.Finalize:
-            self.finish()
+            try:
+                self.finish()
+            except ValueError as left_out:
+                self._note(left_out)
         return True
+
+    def _note(self, error: BaseException | None) -> None:
+        self._client.notify(self.locator, f"{type(error).__name__}: {error}")
 
 
 def _blob_bytes(added: dict[str, Any]) -> int:

@@ -1,8 +1,10 @@
 """A journal: lines that are appended and checked, for what changes seldom.
 
 Each line is the CRC-32 (zlib) of the text in 8 hex digits, a space, the text, a newline; the text
-is one JSON object. The first line that does not verify ends the journal: behind it lies what a
-power cut tore, and the next writer cuts it off. A line is durable when `sync` has returned.
+is one JSON object. A line that does not verify is passed over. What lies behind the last valid
+line is what a power cut tore, and the next writer cuts it off; a line before it that does not
+verify is damage, stays where it is, and costs no other line. A line is durable when `sync` has
+returned.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,9 +21,46 @@ if TYPE_CHECKING:
 _CRC_CHARS = 9
 
 
+@dataclass
+class Contents:
+    """What a journal's file holds.
+
+    Args:
+        entries: every valid entry, oldest first.
+        end_bytes: where the last valid line ends.
+        torn_bytes: bytes behind it.
+        damaged_lines: lines before it that do not verify.
+    """
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    end_bytes: int = 0
+    torn_bytes: int = 0
+    damaged_lines: int = 0
+
+
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return every entry of a journal, oldest first; an absent one has none."""
-    return _scan(path)[0]
+    """Return every valid entry of a journal, oldest first; an absent one has none."""
+    return contents(path).entries
+
+
+def contents(path: Path) -> Contents:
+    """Read a whole journal; an absent one is empty."""
+    found = Contents()
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return found
+    offset = skipped = 0
+    for line in raw.splitlines(keepends=True):
+        entry = _entry(line)
+        offset += len(line)
+        skipped += entry is None
+        if entry is not None:
+            found.entries.append(entry)
+            found.damaged_lines += skipped
+            found.end_bytes, skipped = offset, 0
+    found.torn_bytes = len(raw) - found.end_bytes
+    return found
 
 
 def first(path: Path) -> dict[str, Any] | None:
@@ -41,22 +81,6 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     return found
 
 
-def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    entries: list[dict[str, Any]] = []
-    valid_bytes = 0
-    for line in raw.splitlines(keepends=True):
-        entry = _entry(line)
-        if entry is None:
-            break
-        entries.append(entry)
-        valid_bytes += len(line)
-    return entries, valid_bytes
-
-
 class Journal:
     """The one writer of a journal.
 
@@ -67,22 +91,34 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.entries, valid_bytes = _scan(path)
+        found = contents(path)
+        self.entries, self._end_bytes = found.entries, found.end_bytes
         is_new = not path.exists()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        os.ftruncate(self._file, valid_bytes)
+        os.ftruncate(self._file, self._end_bytes)
         self._dirty = True
         if is_new:
             self.sync()
             sync_directory(path.parent)
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write one entry at the end; it survives a crash of this process, not a power cut."""
+        """Write one entry at the end; it survives a crash of this process, not a power cut.
+
+        Raises:
+            OSError: it could not be written; the journal ends where it ended before.
+        """
         text = json.dumps(entry, separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
-        while line:
-            line = line[os.write(self._file, line) :]
         self._dirty = True
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            # Half a line would swallow the next one.
+            os.ftruncate(self._file, self._end_bytes)
+            raise
+        self._end_bytes += len(line)
 
     def sync(self) -> None:
         """Make every appended entry durable."""

@@ -216,16 +216,24 @@ class SegmentReader:
         self._end = min(len(self._memory), len(self._memory) if end_bytes is None else end_bytes)
         self.begin_bytes = int.from_bytes(self._memory[8:12], "little")
 
-    def records(self) -> Iterator[tuple[int, record.Header, memoryview]]:
-        """Yield offset, header and payload of every valid record; damage is passed over."""
-        for offset, found in self.scan():
-            if isinstance(found, record.Header):
-                begin = offset + record.HEADER_BYTES
-                yield offset, found, self._view[begin : begin + found.payload_bytes]
+    def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
+        """Yield offset, header and payload of every valid record; damage is passed over.
 
-    def scan(self) -> Iterator[tuple[int, record.Header | Hole]]:
-        """Yield offset and header of every valid record, and every hole between them."""
-        offset = self.begin_bytes
+        Args:
+            offset: where to begin, in the file; None: at the first record.
+        """
+        for begin, found in self.scan(offset):
+            if isinstance(found, record.Header):
+                payload = begin + record.HEADER_BYTES
+                yield begin, found, self._view[payload : payload + found.payload_bytes]
+
+    def scan(self, offset: int | None = None) -> Iterator[tuple[int, record.Header | Hole]]:
+        """Yield offset and header of every valid record, and every hole between them.
+
+        Args:
+            offset: where to begin, in the file; None: at the first record.
+        """
+        offset = self.begin_bytes if offset is None else offset
         while offset < self._end:
             header = self.record_at(offset)
             if header is None:

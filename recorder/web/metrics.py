@@ -41,7 +41,7 @@ def text(board: dict[str, Any]) -> str:
     found: dict[str, list[str]] = {}
     for name, labels, value in _samples(board):
         if value is not None:
-            found.setdefault(name, []).append(f"{name}{_labels(labels)} {float(value):.10g}\n")
+            found.setdefault(name, []).append(f"{name}{_labels(labels)} {value}\n")
     return "".join(
         f"# HELP {name} {words}\n# TYPE {name} {kind}\n{''.join(found[name])}"
         for name, kind, words in METRICS
@@ -51,11 +51,11 @@ def text(board: dict[str, Any]) -> str:
 
 def _samples(board: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:
     for name, life in board["processes"].items():
-        yield "recorder_process_up", {"process": name}, not life["is_silent"]
+        yield "recorder_process_up", {"process": name}, int(not life["is_silent"])
     for lane in board["lanes"]:
         yield from _of_lane(lane)
     session, upload = board["session"] or {}, board["upload"]
-    yield "recorder_recording", {}, session.get("is_recorded", False)
+    yield "recorder_recording", {}, int(session.get("is_recorded", False))
     yield "recorder_session_quality_ratio", {}, session.get("quality")
     if session:
         yield "recorder_session_duration_seconds", {}, session["duration_ns"] / 1e9

@@ -27,7 +27,12 @@ from recorder.web import metrics
 from recorder.web.board import Board
 
 if TYPE_CHECKING:
+    import socket
+
     from recorder.config import Config
+
+    _Request = socket.socket | tuple[bytes, socket.socket]
+    _Address = tuple[str, int] | str
 
 PERIOD_S = 1.0
 #: A client that says nothing for so long is let go; it bounds how long a stop takes, too.
@@ -69,7 +74,7 @@ class WebServer(http.server.ThreadingHTTPServer):
         """Bind without asking for the host's name, which without a network can take minutes."""
         socketserver.TCPServer.server_bind(self)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: _Request, client_address: _Address) -> None:
         """Pass over a client that went away; tell of everything else."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)

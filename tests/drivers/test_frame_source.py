@@ -142,14 +142,17 @@ def test_a_second_process_goes_on_with_the_numbers_of_a_stream_that_runs(bench):
     assert [line["frame"] for line in bench.stop()] == list(range(after[-1].counter + 1))
 
 
-def test_a_stall_is_silence_and_not_an_error(bench):
+def test_a_stall_is_silence_and_not_an_error_and_shows_in_the_counter(bench):
     with bench.source() as source:
         source.open()
-        take(source, 1)
+        before = take(source, 1)
         bench.camera.fault("stall", seconds=0.6)
-        while source.read(0.2) is not None:  # what was on its way
-            pass
-        assert take(source, 1)
+        while (sample := source.read(0.2)) is not None:  # what was on its way
+            before.append(sample)
+        after = [*take(source, 1), *source.finish()]
+    missing = set(range(before[-1].counter + 1, after[0].counter))
+    assert len(missing) > 5
+    assert {line["frame"] for line in bench.stop() if not line["sent"]} == missing
 
 
 def test_a_camera_that_hangs_up_is_lost(tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
-from recorder.errors import RemoteRefusedError
+from recorder.errors import RemoteAwayError, RemoteRefusedError
 from recorder.ground import GroundStation
 from recorder.ground.refusals import RefusedError, UnknownError
 from recorder.mosaico import MosaicoClient
@@ -116,3 +119,37 @@ def test_a_permission_that_does_not_exist_and_an_unknown_key_are_refused(station
             station.keys.create(permissions)
     with pytest.raises(UnknownError):
         station.keys.revoke("00000000")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A private key and a certificate for the loopback address, signed by itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -keyout key.pem -out cert.pem -subj /CN=localhost"
+        " -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
+    )
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=30)
+    return (folder / "cert.pem").read_bytes(), (folder / "key.pem").read_bytes()
+
+
+def test_over_tls_a_client_with_the_right_root_writes(tmp_path, bench, certificate):
+    with (
+        GroundStation(tmp_path / "tls", tls=certificate) as station,
+        MosaicoClient.connect("127.0.0.1", station.port, tls_root_certs=certificate[0]) as client,
+    ):
+        assert station.url.startswith("grpc+tls://")
+        _, uuid = bench.drive(client)
+        client.put("drive/notes", uuid, bench.schema, [bench.batch(1)])
+        assert client.describe_topic("drive/notes").locked
+
+
+def test_over_tls_a_client_without_the_root_gets_no_connection(tmp_path, certificate):
+    with (
+        GroundStation(tmp_path / "tls", tls=certificate) as station,
+        pytest.raises(RemoteAwayError, match="info"),
+    ):
+        MosaicoClient.connect_url(station.url, timeout_s=3.0)

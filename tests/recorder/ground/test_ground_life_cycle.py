@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -296,3 +297,29 @@ def window_info(station, start_ns, end_ns):
     with fl.FlightClient(station.url) as flight:
         info = flight.get_flight_info(fl.FlightDescriptor.for_command(command))
     return json.loads(info.endpoints[0].app_metadata)["time_window_info"]
+
+
+def test_many_streams_at_once_keep_their_rows_apart(client, bench):
+    client.create_sequence("drive", {})
+    session = client.create_session("drive")
+
+    def upload(number):
+        locator = f"drive/lane{number}"
+        uuid = bench.topic(client, session, locator)
+        batches = [bench.batch(*range(start, start + 10)) for start in range(number, 100, 10)]
+        client.put(locator, uuid, bench.schema, batches)
+        return locator, sum(batch.num_rows for batch in batches)
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = dict(pool.map(upload, range(16)))
+    client.finalize_session(session.uuid)
+    stored = {each.locator: each.row_count for each in client.describe_sequence("drive").topics}
+    assert stored == sent
+
+
+def test_a_reader_that_stops_early_does_not_disturb_the_next(client, bench):
+    _, uuid = bench.drive(client)
+    client.put("drive/notes", uuid, bench.schema, [bench.batch(n) for n in range(50)])
+    first = next(iter(client.read("drive/notes")))
+    assert first.column("timestamp_ns").to_pylist() == [0]
+    assert len(list(rows(client, "drive/notes"))) == 50

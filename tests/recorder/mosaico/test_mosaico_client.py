@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import subprocess
 import sys
 
 import pyarrow as pa
+import pyarrow.flight as fl
 import pytest
 
 from recorder.errors import RemoteAwayError, RemoteRefusedError
 from recorder.mosaico import MosaicoClient, ontology, rows, table
+from recorder.mosaico.wire import remote_errors
 
 SCHEMA = ontology.schema("String")
 
@@ -41,6 +44,32 @@ def add_topic(client, session, locator):
 def test_the_server_announces_its_limit_and_the_client_keeps_a_tenth_below(client):
     assert client.info.most_message_bytes == 52_428_800
     assert client.most_batch_bytes == 47_185_920
+
+
+class OldServer(fl.FlightServerBase):
+    """Knows the one action by which servers up to 0.6 say who they are."""
+
+    def do_action(self, context, action):
+        if action.type != "version":
+            raise pa.ArrowInvalid(f"no available action {action.type}")
+        semver = {"major": 0, "minor": 5, "patch": 0, "pre": None}
+        answer = {"action": "version", "response": {"version": "0.5.0", "semver": semver}}
+        return [json.dumps(answer).encode()]
+
+
+def test_a_server_of_an_older_generation_is_asked_in_its_own_words():
+    with OldServer("grpc://127.0.0.1:0") as old:
+        with MosaicoClient.connect("127.0.0.1", old.port) as client:
+            assert client.info.semver == (0, 5, 0)
+            assert client.most_batch_bytes == 22_000_000
+
+
+def test_a_proxy_that_answers_instead_of_the_server_is_away_and_no_refusal():
+    error = pa.ArrowNotImplementedError(
+        "Flight returned unimplemented error, with message: Received http2 header with status: 404"
+    )
+    with pytest.raises(RemoteAwayError, match="status: 404"), remote_errors("info"):
+        raise error
 
 
 def test_nobody_listening_is_away():

@@ -80,3 +80,11 @@ def test_an_unfinished_topic_of_0_5_tells_nothing_of_its_rows():
     told = as_json(created_at_ns=1, locked=False, resource_locator="s/imu", info=None)
     topic = codec.topic_info(told, {})
     assert (topic.locked, topic.row_count, topic.chunks, topic.first_ns) == (False, None, 0, None)
+
+
+def test_facts_that_are_missing_are_refused_and_not_guessed():
+    for broken in (as_json(locked=True), as_json(resource_locator="s/imu")):
+        with pytest.raises(RemoteRefusedError, match="not understood"):
+            codec.topic_info(broken, {})
+    with pytest.raises(RemoteRefusedError, match="not understood"):
+        codec.sequence_info(as_json(resource_locator="s", sessions=[{"topics": []}]), {}, ())

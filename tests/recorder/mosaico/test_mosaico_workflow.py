@@ -221,6 +221,19 @@ def test_topic_finalize_ends_the_topic_with_its_rows_and_counts_later_pushes(cli
     assert stored(client, "drive/healthy") == (6, True)
 
 
+def test_topic_finalize_keeps_the_good_rows_beside_one_that_cannot_be_encoded(client):
+    with client.sequence_create("drive", {}) as writer:
+        topic = writer.topic_create(
+            "notes", {}, String, error_policy=TopicLevelErrorPolicy.Finalize
+        )
+        with topic:
+            for message in (note(1), Message(timestamp_ns=2, data=String(data=7)), note(3)):
+                topic.push(message)
+            raise UserError
+    assert stored(client, "drive/notes") == (2, True)
+    assert len(client.notifications("drive/notes")) == 2
+
+
 def test_a_topic_policy_lets_an_exit_through(client):
     def write():
         with client.sequence_create("drive", {}) as writer:

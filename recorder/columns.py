@@ -1,0 +1,269 @@
+"""Records to Arrow, for the uploader, the exporter and every other reader of a spool.
+
+A lane's rows become the columns of its ontology (`recorder.mosaico.ontology`):
+
+- ``timestamp_ns`` is the row's boot time as UTC, made strictly rising: a row that would not be
+  later than the one before gets 1 ns more than that.
+- A field whose name is a path of the ontology (``acceleration.x``) fills that place with
+  ``raw * scale + offset``; a field that is neither scaled nor shifted keeps its integer. NaN and
+  the field's ``null`` become null.
+- ``header.timestamp`` is the field ``utc_ns`` where the lane has one (the device's own time), else
+  null; ``header.sample_counter`` is the sequence number; ``header.frame_id`` is null, since the
+  topic's name says it already.
+- A blob is the column ``data`` (``format`` is the schema's word for it).
+- A nullable struct of which nothing is known in a row (the velocity without a fix) is null.
+- Every other field stays in the spool.
+
+No row becomes a Python object: a column is cut out of the rows' bytes by strided slices, its byte
+order turned on the way, and the arithmetic is Arrow's.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recorder.errors import RecorderError
+from recorder.mosaico import ontology
+from recorder.stamps import Stamps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from drivers.base import Field
+    from recorder.clock import Mapping
+    from recorder.record import Header
+    from recorder.schema import LaneSchema
+
+#: Rows of a batch: 1 to 5 MB on the wire for every ontology without blobs.
+BATCH_ROWS = 16_384
+#: Size that the blobs of a batch may reach, unless one alone is larger.
+BATCH_BYTES = 4 * 1024 * 1024
+
+_ARROW = {
+    "i1": pa.int8(), "u1": pa.uint8(), "i2": pa.int16(), "u2": pa.uint16(), "i4": pa.int32(),
+    "u4": pa.uint32(), "i8": pa.int64(), "u8": pa.uint64(), "f4": pa.float32(), "f8": pa.float64(),
+}  # fmt: skip
+_UTC_FIELD = "utc_ns"
+_ROW_COLUMNS = ("timestamp_ns", "header")
+_BLOB_COLUMNS = ("data", "format")
+
+
+class UnmappableError(RecorderError):
+    """Rows cannot become the ontology that their lane declares; the message names the column.
+
+    Examples: an unknown tag; a required column that no field fills; a value outside the column's
+    type. The uploader parks the part: sending it again cannot help.
+    """
+
+
+def batches(
+    schema: LaneSchema,
+    records: Iterable[tuple[Header, memoryview]],
+    mapping: Mapping,
+    *,
+    after_ns: int | None = None,
+    batch_rows: int = BATCH_ROWS,
+    batch_bytes: int = BATCH_BYTES,
+) -> Iterator[pa.RecordBatch]:
+    """Lay out data records of one lane as record batches.
+
+    The same records, mapping and bounds give the same batches.
+
+    Args:
+        schema: the lane's declaration.
+        records: header and payload of data records in order, all of this schema; a payload is used
+            only until the next is asked for.
+        mapping: boot time to UTC.
+        after_ns: the first row's `timestamp_ns` is later than this, if given.
+        batch_rows: rows of a batch at most.
+        batch_bytes: bytes of a batch's blobs at most; one larger blob makes a batch of its own.
+
+    Raises:
+        UnmappableError: the rows cannot be laid out.
+    """
+    rows = _Rows(schema, Stamps(mapping, after_ns))
+    for header, payload in records:
+        if rows.blob_bytes and rows.blob_bytes + header.payload_bytes > batch_bytes:
+            yield from rows.take(batch_rows)
+        rows.add(header, payload)
+        if rows.count >= batch_rows:
+            yield from rows.take(batch_rows)
+    if rows.count:
+        yield from rows.take(batch_rows)
+
+
+def arrow_schema(schema: LaneSchema) -> pa.Schema:
+    """Return the schema of a lane's batches.
+
+    Raises:
+        UnmappableError: the lane's ontology is not known, or its rows cannot fill it.
+    """
+    try:
+        found = ontology.schema(schema.ontology)
+    except KeyError:
+        known = ", ".join(ontology.TAGS)
+        raise UnmappableError(
+            f"lane {schema.lane}: unknown ontology {schema.ontology!r}; known are {known}"
+        ) from None
+    names = {one.name for one in schema.fields}
+    for column in found:
+        given = column.name in _ROW_COLUMNS or (schema.blob and column.name in _BLOB_COLUMNS)
+        for path in [] if given else _required(column, "", names):
+            if path not in names:
+                raise UnmappableError(
+                    f"lane {schema.lane}: {schema.ontology} requires {path!r},"
+                    f" which none of the fields fills: {', '.join(sorted(names))}"
+                )
+    return found
+
+
+def _required(column: pa.Field, above: str, names: set[str]) -> list[str]:
+    path = above + column.name
+    if not pa.types.is_struct(column.type):
+        return [] if column.nullable else [path]
+    below = f"{path}."
+    if not any(name.startswith(below) for name in names):
+        return [] if column.nullable else [path]
+    return [each for inner in column.type for each in _required(inner, below, names)]
+
+
+class _Rows:
+    """Rows that are gathered until they make a batch."""
+
+    def __init__(self, schema: LaneSchema, stamps: Stamps) -> None:
+        self._schema = schema
+        self._arrow = arrow_schema(schema)
+        self._utc = stamps
+        self._row_bytes = schema.row_bytes
+        offset = 0
+        self._fields: dict[str, tuple[int, Field]] = {}
+        for one in schema.fields:
+            self._fields[one.name] = (offset, one)
+            offset += int(one.type[2:])
+        self._nulls: dict[pa.DataType, pa.Array] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._raw, self._blobs = bytearray(), bytearray()
+        self._seqnos, self._stamps = array("Q"), array("q")
+        self._blob_ends = array("i", [0])
+        self.count = self.blob_bytes = 0
+
+    def add(self, header: Header, payload: memoryview) -> None:
+        """Gather the rows of one record."""
+        if self._schema.blob is None:
+            self._raw += payload
+        else:
+            self._raw += payload[: self._row_bytes]
+            self._blobs += payload[self._row_bytes :]
+            self.blob_bytes = len(self._blobs)
+            self._blob_ends.append(self.blob_bytes)
+        self._seqnos.extend(range(header.seqno, header.next_seqno))
+        self._stamps.extend(self._utc.of(header.boot_ns, header.period_ns, header.rows))
+        self.count += header.rows
+
+    def take(self, most_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield what was gathered, in batches of so many rows at most, and begin anew."""
+        columns = [self._column(field, "") for field in self._arrow]
+        whole = pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+        self._clear()
+        for first in range(0, whole.num_rows, most_rows):
+            yield whole.slice(first, most_rows)
+
+    def _column(self, column: pa.Field, above: str) -> pa.Array:
+        path = above + column.name
+        if path in _ROW_COLUMNS:
+            return self._of_row(path, column.type)
+        if self._schema.blob is not None and path in _BLOB_COLUMNS:
+            return self._blob(path)
+        if path in self._fields:
+            return self._values(path, column.type)
+        return self._struct(column, f"{path}.")
+
+    def _struct(self, column: pa.Field, below: str) -> pa.Array:
+        if not any(name.startswith(below) for name in self._fields):
+            return self._null(column.type)
+        inner = [self._column(one, below) for one in column.type]
+        unknown = None
+        if column.nullable:
+            known = pc.is_valid(inner[0])
+            for one in inner[1:]:
+                known = pc.or_(known, pc.is_valid(one))
+            unknown = pc.invert(known)
+        return pa.StructArray.from_arrays(inner, fields=list(column.type), mask=unknown)
+
+    def _of_row(self, path: str, kind: pa.DataType) -> pa.Array:
+        if path == "timestamp_ns":
+            return _array(kind, self._stamps)
+        time_type = kind.field("timestamp").type
+        stamp = self._null(time_type)
+        if _UTC_FIELD in self._fields:
+            stamp = _time(self._raw_values(_UTC_FIELD), time_type)
+        inner = [stamp, self._null(pa.string()), _array(pa.uint64(), self._seqnos)]
+        return pa.StructArray.from_arrays(inner, fields=list(kind))
+
+    def _blob(self, path: str) -> pa.Array:
+        if path == "format":
+            return pa.repeat(pa.scalar(self._schema.blob, pa.string()), self.count)
+        buffers = [None, pa.py_buffer(self._blob_ends), pa.py_buffer(self._blobs)]
+        return pa.Array.from_buffers(pa.binary(), self.count, buffers)
+
+    def _values(self, path: str, kind: pa.DataType) -> pa.Array:
+        _, field = self._fields[path]
+        values = self._raw_values(path)
+        if field.scale != 1.0 or field.offset != 0.0:
+            values = values.cast(pa.float64(), safe=False)
+            values = pc.multiply(values, field.scale) if field.scale != 1.0 else values
+            values = pc.add(values, field.offset) if field.offset != 0.0 else values
+        if values.type == kind:
+            return values
+        try:
+            return values.cast(kind, safe=not pa.types.is_floating(kind))
+        except pa.ArrowInvalid as error:
+            raise UnmappableError(f"lane {self._schema.lane}: {path}: {error}") from error
+
+    def _raw_values(self, path: str) -> pa.Array:
+        """Cut a field out of all rows; what means "not known" is null."""
+        offset, field = self._fields[path]
+        width = int(field.type[2:])
+        cut = bytearray(self.count * width)
+        is_turned = (field.type[0] == "<") != (sys.byteorder == "little")
+        for index in range(width):
+            place = width - 1 - index if is_turned else index
+            cut[place::width] = self._raw[offset + index :: self._row_bytes]
+        values = _array(_ARROW[field.type[1:]], cut)
+        if field.null is not None:
+            null = pa.scalar(field.null, values.type)
+            return pc.if_else(pc.equal(values, null), pa.scalar(None, values.type), values)
+        if pa.types.is_floating(values.type):
+            nan = pc.is_nan(values)
+            return (
+                pc.if_else(nan, pa.scalar(None, values.type), values) if nan.true_count else values
+            )
+        return values
+
+    def _null(self, kind: pa.DataType) -> pa.Array:
+        # Not pa.nulls: it puts nulls into the required children of a struct, which Parquet refuses.
+        kept = self._nulls.get(kind)
+        if kept is None or len(kept) < self.count:
+            kept = self._nulls[kind] = pa.array([None] * self.count, kind)
+        return kept.slice(0, self.count)
+
+
+def _array(kind: pa.DataType, values: array[int] | bytearray) -> pa.Array:
+    size = len(values) * (1 if isinstance(values, bytearray) else values.itemsize)
+    return pa.Array.from_buffers(kind, size * 8 // kind.bit_width, [None, pa.py_buffer(values)])
+
+
+def _time(utc_ns: pa.Array, kind: pa.StructType) -> pa.Array:
+    known = pc.is_valid(utc_ns)
+    whole = pc.if_else(known, utc_ns, 0)
+    seconds = pc.divide(whole, 1_000_000_000)
+    rest = pc.subtract(whole, pc.multiply(seconds, 1_000_000_000))
+    inner = [seconds.cast(pa.int32()), rest.cast(pa.uint32())]
+    return pa.StructArray.from_arrays(inner, fields=list(kind), mask=pc.invert(known))

@@ -1,0 +1,150 @@
+"""What no single key can tell: names that must be legal on the server, and keys that need others.
+
+Source of the rules for names: the server's own, and the stricter ones of its SDK: a topic begins
+with a letter or digit; metadata keys are ``A-Z a-z 0-9 _ -`` and blanks, without ``--``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+from typing import TYPE_CHECKING, Any
+
+from recorder.configfile.values import near, shown
+from recorder.record import lane_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drivers.base import Driver
+    from recorder.config import Lane, Session, Spool, Upload, Vehicle, Web
+
+IDENTIFIER_FIELDS = ("vehicle", "start", "id8")
+#: The recorder's own topics are ``recorder/session`` and ``recorder/summary``.
+RESERVED_NAME = "recorder"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SERVER = re.compile(r"grpc(\+tls)?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_MOST_PORT = 65_535
+_METADATA_KEY = re.compile(r"[A-Za-z0-9 _-]+")
+
+
+def of_tables(
+    *, vehicle: Vehicle, session: Session, spool: Spool, upload: Upload, web: Web
+) -> Iterator[tuple[str, str]]:
+    """Yield (key, what is wrong) for everything but the lanes."""
+    yield from _metadata("vehicle.metadata", vehicle.metadata)
+    yield from _metadata("session.details", session.details)
+    yield from _metadata("session.dependencies", session.dependencies)
+    yield from _identifier(session.identifier)
+    yield from _server(upload)
+
+
+def of_lanes(
+    lanes: Sequence[Lane | None], drivers: Sequence[Driver | None]
+) -> Iterator[tuple[int, str, str]]:
+    """Yield (index of the lane, key, what is wrong) for all lanes together.
+
+    Args:
+        lanes: the lanes; None for one whose name is not known.
+        drivers: their drivers; None for one that could not be made.
+    """
+    names: dict[str, int] = {}
+    numbers: dict[int, str] = {}
+    for index, lane in enumerate(lanes):
+        if lane is None:
+            continue
+        for key, text in _metadata("metadata", lane.metadata):
+            yield index, key, text
+        wrong = _wrong_name(lane.name, names, numbers)
+        if wrong is not None:
+            yield index, "name", wrong
+        names.setdefault(lane.name, index)
+        numbers.setdefault(lane_id(lane.name), lane.name)
+    places: dict[tuple[str, object], int] = {}
+    for index, driver in enumerate(drivers):
+        place = _place(driver)
+        if place is None:
+            continue
+        other = places.setdefault(place, index)
+        if other != index:
+            yield index, "device", f"lanes[{other}] has the same device{_at(place)}"
+
+
+def _wrong_name(name: str, names: dict[str, int], numbers: dict[int, str]) -> str | None:
+    if not _NAME.fullmatch(name):
+        return f"found {shown(name)}; must be of a-z 0-9 _ - and begin with a letter or digit"
+    if name == RESERVED_NAME:
+        return f"found {shown(name)}; this name is kept for the recorder's own topics"
+    if name in names:
+        return f"found {shown(name)}; lanes[{names[name]}] has the same name"
+    if lane_id(name) in numbers:
+        other = numbers[lane_id(name)]
+        return f"found {shown(name)}; its check number is that of lane {other!r}: rename one"
+    return None
+
+
+def _place(driver: Driver | None) -> tuple[str, object] | None:
+    device = getattr(driver, "device", None)
+    if not isinstance(device, str):
+        return None
+    return os.path.realpath(device), getattr(driver, "address", None)
+
+
+def _at(place: tuple[str, object]) -> str:
+    return f" and address {place[1]:#04x}" if isinstance(place[1], int) else ""
+
+
+def _metadata(path: str, table: object) -> Iterator[tuple[str, str]]:
+    """Yield every key, at any depth, that the server would refuse."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            if not _METADATA_KEY.fullmatch(key) or "--" in key:
+                yield (
+                    f"{path}.{key}",
+                    "the server refuses this key; must be of A-Z a-z 0-9 _ - and blanks,"
+                    " without two - in a row",
+                )
+            yield from _metadata(f"{path}.{key}", value)
+    elif isinstance(table, list):
+        for index, value in enumerate(table):
+            yield from _metadata(f"{path}[{index}]", value)
+
+
+def _identifier(template: str) -> Iterator[tuple[str, str]]:
+    allowed = " ".join(f"{{{name}}}" for name in IDENTIFIER_FIELDS)
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        yield "session.identifier", f"found {shown(template)}; {error}; allowed: {allowed}"
+        return
+    for _, name, form, conversion in parts:
+        if name is None:
+            continue
+        if name not in IDENTIFIER_FIELDS or form or conversion:
+            yield (
+                "session.identifier",
+                f"found {{{name}}} in {shown(template)}; {near(name, IDENTIFIER_FIELDS)}",
+            )
+            return
+
+
+def _server(upload: Upload) -> Iterator[tuple[str, str]]:
+    form: Any = _SERVER.fullmatch(upload.server)
+    if not upload.server:
+        if upload.mode != "off":
+            yield (
+                "upload.server",
+                f"is missing; mode {upload.mode!r} needs one, such as 'grpc://host:6726'"
+                " (mode 'off' needs none)",
+            )
+    elif not form or not 0 < int(form[3]) <= _MOST_PORT:
+        yield (
+            "upload.server",
+            f"found {shown(upload.server)}; must be grpc://host:port or grpc+tls://host:port",
+        )
+    elif upload.certificate is not None and not form[1]:
+        yield (
+            "upload.certificate",
+            f"found {shown(upload.certificate)}; needs a server that begins with grpc+tls://",
+        )

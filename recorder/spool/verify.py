@@ -1,0 +1,229 @@
+"""Reading a whole spool and saying what is wrong with it: the engine of ``recorder verify``.
+
+Every record of every segment of every session is read and held against its checksum, its place, its
+lane and its number; every journal against its lines. Nothing is written. A spool that is being
+recorded into can be verified too: what is half written at its end counts as torn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recorder import record
+from recorder.errors import DamagedError, SpoolError
+from recorder.spool import journal
+from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
+from recorder.spool.holes import Gap, explain
+from recorder.spool.segment import Hole, SegmentReader, read_head
+from recorder.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from recorder.schema import LaneSchema
+    from recorder.session.session import Session
+
+    Progress = Callable[[int, int], None]
+
+
+def verify(directory: Path, progress: Progress | None = None) -> SpoolCheck:
+    """Read every byte of a spool; nothing is written.
+
+    Args:
+        directory: the folder with the file ``FORMAT``.
+        progress: called after each segment with the bytes read so far and the bytes in all.
+
+    Raises:
+        SpoolError: it is not a spool.
+        SpoolFormatError: it is one of a format that this version does not know.
+    """
+    return _Verifier(Spool(directory), progress).run()
+
+
+class _Verifier:
+    def __init__(self, spool: Spool, progress: Progress | None) -> None:
+        self._spool = spool
+        self._progress = progress
+        self._found = SpoolCheck(str(spool.directory))
+        files = spool.directory.glob("sessions/*/*/*.seg")
+        self._bytes_in_all = sum(path.stat().st_size for path in files)
+
+    def run(self) -> SpoolCheck:
+        folders = {path.name for path in self._spool.directory.glob("sessions/*") if path.is_dir()}
+        known = self._spool.session_ids()
+        for session_id in [*known, *sorted(folders - set(known))]:
+            self._found.sessions.append(self._session(session_id))
+        for path in sorted(self._spool.directory.glob("boots/*/anchors")):
+            self._found.problems += _journal_problems(path)
+        return self._found
+
+    def _session(self, session_id: str) -> SessionCheck:
+        found = SessionCheck(session_id)
+        walks = [self._lane(session_id, lane) for lane in self._spool.lanes(session_id)]
+        # After the segments: one that was given up meanwhile has its tombstone by now.
+        entries = self._spool.entries(session_id)
+        found.problems += _journal_problems(self._spool.journal_path(session_id))
+        session: Session | None = None
+        try:
+            session = self._spool.session(session_id)
+            found.state, found.recording = session.state.name, session.recording
+        except SpoolError as error:
+            found.problems.append(str(error))
+        for walk in walks:
+            mine = [entry for entry in entries if entry.get("lane") == walk.found.lane]
+            walk.judge(mine)
+            walk.look_for_files(self._spool.session_dir(session_id), mine)
+            found.lanes.append(walk.found)
+        if session is not None and session.recording == "stopped":
+            _judge_ledger(found, session, entries)
+        return found
+
+    def _lane(self, session_id: str, lane: str) -> _Walk:
+        walk = _Walk(lane, session_id)
+        paths = self._spool.segments(session_id, lane)
+        newest = next((path for path in reversed(paths) if _has_head(path)), None)
+        for path in paths:
+            try:
+                size = path.stat().st_size
+                walk.read(path, is_newest=path == newest)
+            except FileNotFoundError:
+                continue  # given up since the folder was listed; its tombstone says so
+            self._found.bytes += size
+            if self._progress is not None:
+                self._progress(self._found.bytes, max(self._bytes_in_all, self._found.bytes))
+        return walk
+
+
+class _Walk:
+    """Goes through a lane's segments from the oldest to the newest."""
+
+    def __init__(self, lane: str, session_id: str) -> None:
+        self.found = LaneCheck(lane)
+        self._gaps: list[Gap] = []
+        self._session_id = session_id
+        self._last: dict[int, record.Header] = {}
+
+    def read(self, path: Path, *, is_newest: bool) -> None:
+        found = self.found
+        found.segments += 1
+        try:
+            segment = SegmentReader(path)
+        except DamagedError as error:
+            self._headless(path, str(error))
+            return
+        with segment:
+            self._check_head(path, segment)
+            for offset, one in segment.scan():
+                if isinstance(one, record.Header):
+                    self._check(path, offset, one, segment.head.schema)
+                elif one.is_tail and is_newest:
+                    found.torn_bytes += one.size_bytes
+                else:
+                    self._hole(path, one)
+
+    def _headless(self, path: Path, text: str) -> None:
+        raw = path.read_bytes()
+        if record.MAGIC in raw:
+            self._damage(text, len(raw))
+        else:
+            self.found.torn_bytes += len(raw)  # cut off before its first commit
+
+    def _check_head(self, path: Path, segment: SegmentReader) -> None:
+        head = segment.head
+        is_right = head.name == path.name and head.schema.lane == self.found.lane
+        if not is_right or head.session_id.hex() != self._session_id.replace("-", ""):
+            self.found.problems.append(f"{path}: its head says that it belongs elsewhere")
+
+    def _check(self, path: Path, offset: int, header: record.Header, schema: LaneSchema) -> None:
+        found = self.found
+        found.records += 1
+        found.rows += header.rows
+        gap = Gap.between(self._last.get(header.epoch), header)
+        self._gaps += [gap] if gap else []
+        self._last[header.epoch] = header
+        if header.lane != record.lane_id(schema.lane):
+            found.problems.append(f"{path}, byte {offset}: a record of another lane")
+        if not _fits(header, schema):
+            found.problems.append(
+                f"{path}, byte {offset}: {header.payload_bytes} bytes are not {header.rows} rows"
+            )
+
+    def _hole(self, path: Path, hole: Hole) -> None:
+        where = f"{path}, byte {hole.offset}"
+        self._damage(f"{where}: {hole.size_bytes} bytes are no valid record", hole.size_bytes)
+
+    def _damage(self, text: str, size_bytes: int) -> None:
+        self.found.damaged_records += 1
+        self.found.damaged_bytes += size_bytes
+        self.found.problems.append(text)
+
+    def judge(self, entries: list[dict[str, Any]]) -> None:
+        """Tell the missing numbers apart by what the journal says of this lane."""
+        found = self.found
+        for one in explain(self._gaps, entries):
+            found.lost_ring += one.lost_ring
+            found.evicted += one.evicted
+            found.missing += one.missing
+            found.doubled += one.doubled
+            if one.missing:
+                found.problems.append(
+                    f"{found.lane}: of the samples from number {one.begin} on {one.missing} are "
+                    "missing, and nothing says why"
+                )
+            if one.doubled:
+                found.problems.append(
+                    f"{found.lane}: {one.doubled} samples before number {one.begin} are there twice"
+                )
+
+    def look_for_files(self, folder: Path, entries: list[dict[str, Any]]) -> None:
+        """Notice segments that were sealed and are gone without a tombstone."""
+        evicted = {one["file"] for one in entries if one["entry"] == "evicted"}
+        sealed = {one["file"] for one in entries if one["entry"] == "sealed"}
+        for name in sorted(sealed - evicted):
+            path = folder / self.found.lane / name
+            if not path.exists():
+                self.found.problems.append(f"{path}: a sealed segment that is not there")
+
+
+def _has_head(path: Path) -> bool:
+    try:
+        read_head(path)
+    except (DamagedError, FileNotFoundError):
+        return False
+    return True
+
+
+def _fits(header: record.Header, schema: LaneSchema) -> bool:
+    """Tell whether a record's payload has the length that its rows need."""
+    if header.kind != record.DATA:
+        return header.rows == 0
+    if schema.blob is not None:
+        return header.rows == 1 and header.payload_bytes >= schema.row_bytes
+    return header.payload_bytes == header.rows * schema.row_bytes
+
+
+def _judge_ledger(found: SessionCheck, session: Session, entries: list[dict[str, Any]]) -> None:
+    """Notice samples at a lane's end that were stored when the recording stopped and are gone."""
+    checks = {one.lane: one for one in found.lanes}
+    for account in session.lanes:
+        check = checks.setdefault(account.name, LaneCheck(account.name))
+        buried = sum(
+            one["rows"]
+            for one in entries
+            if one["entry"] == "evicted" and one["lane"] == account.name
+        )
+        known = check.rows + buried + max(account.lost_crc, check.missing)
+        if account.stored > known:
+            gone = account.stored - known
+            check.missing += gone
+            check.problems.append(f"{account.name}: its last {gone} samples are gone")
+    found.lanes = list(checks.values())
+
+
+def _journal_problems(path: Path) -> list[str]:
+    read = journal.contents(path)
+    problems: list[str] = []
+    if read.damaged_lines:
+        problems.append(f"{path}: {read.damaged_lines} lines of the journal do not verify")
+    return problems

@@ -1,0 +1,166 @@
+"""The record batches of a part, made anew from the spool at every attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from recorder import columns
+from recorder.errors import DamagedError, SpoolError
+from recorder.mosaico import ontology
+from recorder.spool.reader import read_piece
+from recorder.spool.segment import read_head
+from recorder.stamps import Stamps
+from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from recorder.record import Header
+    from recorder.schema import LaneSchema
+    from recorder.upload.parts import Part
+
+#: Own topics are texts, each one JSON object: every reader of Mosaico can decode these.
+OWN_ONTOLOGY = "String"
+
+
+class GivenUpError(SpoolError):
+    """A part's records are not in the spool any more as they were when it was planned.
+
+    Examples: a segment was evicted; bytes of it do not verify any more. The part is planned anew
+    from what is left.
+    """
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of an own topic: a JSON object and the boot time it belongs to."""
+
+    boot_ns: int
+    facts: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The object as text; the same object gives the same text."""
+        return json.dumps(self.facts, separators=(",", ":"))
+
+
+def own_lines(
+    topic: str, entries: Iterable[dict[str, Any]], final: dict[str, Any] | None
+) -> list[Line]:
+    """Return all rows of an own topic so far.
+
+    Args:
+        topic: `SESSION_LOG`: each record of the session, the terminal one last; `MARKS`: each mark;
+            `SUMMARY`: the terminal record.
+        entries: the session's journal in the spool.
+        final: the terminal record, or None.
+    """
+    if topic == MARKS:
+        return [_mark(one) for one in entries if one["entry"] == "mark"]
+    found = [one["session"] for one in entries if one["entry"] == "session"]
+    last = [] if final is None else [final]
+    records = {SESSION_LOG: found + last, SUMMARY: last}[topic]
+    return [Line(max(one["heartbeat_boot_ns"], one["announced_boot_ns"]), one) for one in records]
+
+
+def _mark(entry: dict[str, Any]) -> Line:
+    facts = {key: value for key, value in entry.items() if key != "entry"}
+    return Line(facts["boot_ns"], facts)
+
+
+def lines_digest(lines: Iterable[Line]) -> str:
+    """Return the digest of an own topic: SHA-256 over its texts, each followed by a newline."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.text.encode() + b"\n")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def own_batches(part: Part, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a part of an own topic; `lines` are its rows."""
+    schema = ontology.schema(OWN_ONTOLOGY)
+    stamps = Stamps(part.mapping, part.after_ns)
+    times: list[int] = []
+    texts: list[str] = []
+    size_bytes = 0
+    for line in lines:
+        times += stamps.of(line.boot_ns, 0, 1)
+        texts.append(line.text)
+        size_bytes += len(texts[-1])
+        if size_bytes >= part.batch_bytes:
+            yield pa.RecordBatch.from_pydict({"timestamp_ns": times, "data": texts}, schema)
+            times, texts, size_bytes = [], [], 0
+    if texts:
+        yield pa.RecordBatch.from_pydict({"timestamp_ns": times, "data": texts}, schema)
+
+
+def lane_schema(part: Part, folder: Path) -> LaneSchema:
+    """Return the declaration of a part's rows.
+
+    Raises:
+        GivenUpError: its segment is gone, or its head does not verify any more.
+    """
+    file = next(one.file for one in part.pieces if one.rows)
+    try:
+        return read_head(folder / file).schema
+    except (FileNotFoundError, DamagedError) as error:
+        raise GivenUpError(f"{folder / file}: {error}") from error
+
+
+def lane_batches(part: Part, folder: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a part of a lane whose segments lie in a folder.
+
+    Raises:
+        GivenUpError: the spool holds other rows there than were planned; nothing that was yielded
+            may be committed.
+        UnmappableError: the rows do not fit their ontology.
+    """
+    schema = lane_schema(part, folder)
+    yield from columns.batches(
+        schema,
+        _records(part, folder),
+        part.mapping,
+        after_ns=part.after_ns,
+        batch_rows=part.batch_rows,
+        batch_bytes=part.batch_bytes,
+    )
+
+
+def _records(part: Part, folder: Path) -> Iterator[tuple[Header, memoryview]]:
+    for piece in part.pieces:
+        path = folder / piece.file
+        rows = 0
+        try:
+            for found in read_piece(path, piece.begin, piece.end):
+                rows += found.header.rows
+                if found.header.rows:
+                    yield found.header, found.payload
+        except (FileNotFoundError, DamagedError) as error:
+            raise GivenUpError(f"{path}: {error}") from error
+        if rows != piece.rows:
+            raise GivenUpError(f"{path}: holds {rows} of the {piece.rows} samples planned")
+
+
+@dataclass
+class Extent:
+    """What a stream of batches held: rows, and the first and last `timestamp_ns`."""
+
+    rows: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    def over(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass batches on and note their extent."""
+        for batch in batches:
+            times = batch.column("timestamp_ns")
+            self.rows += batch.num_rows
+            if self.first_ns is None:
+                self.first_ns = times[0].as_py()
+            self.last_ns = times[-1].as_py()
+            yield batch

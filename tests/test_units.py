@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UNITS = ROOT / "systemd"
+RULES = ROOT / "udev" / "99-recorder.rules"
+SERVICES = sorted(UNITS.glob("*.service"))
+FILES = [*SERVICES, *sorted(UNITS.glob("*.target")), *sorted(UNITS.glob("*.mount"))]
+PROGRAM = "/opt/recorder/bin/recorder"
+
+#: One match or assignment of a udev rule.
+TOKEN = re.compile(r'[A-Z_]+(\{[A-Za-z0-9_/]+\})?(==|!=|\+=|:=|=)"[^"]*"')
+#: The keys that the rules use, by what udev calls them; a misspelt one would be ignored on boot.
+KEYS = {
+    *("ACTION", "ATTR", "ATTRS", "DRIVERS", "ENV", "GOTO", "GROUP", "KERNEL", "LABEL", "MODE"),
+    *("OPTIONS", "SUBSYSTEM", "SUBSYSTEMS", "SYMLINK"),
+}
+
+Unit = dict[str, dict[str, list[str]]]
+
+
+def read(path: Path) -> Unit:
+    """Read a unit: by section and key every value; an empty value clears what was said before."""
+    unit: Unit = {}
+    section: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        if line.startswith("["):
+            section = unit.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith(("#", ";")):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return unit
+
+
+def tool(name: str, *probe: str) -> str:
+    """Return the path of a system tool, or skip the test with the reason."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"this machine has no {name}")
+    if probe and subprocess.run([path, *probe], capture_output=True, check=False).returncode:
+        pytest.skip(f"{name} of this machine does not know {' '.join(probe)}")
+    return path
+
+
+def run(*command: str | Path) -> str:
+    """Run a tool, and return what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
+
+
+def on_this_machine(folder: Path) -> list[Path]:
+    """Copy the units so that program and users exist here."""
+    program = folder / "recorder"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copies = []
+    for path in FILES:
+        text = path.read_text().replace(PROGRAM, str(program))
+        copy = folder / path.name.replace("@.", "@gps.")
+        copy.write_text(text)
+        copies.append(copy)
+    return copies
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    verify = tool("systemd-analyze")
+    said = run(verify, "verify", "--man=no", *on_this_machine(tmp_path))
+    assert [line for line in said.splitlines() if "recorder" in line] == []
+
+
+def test_systemd_makes_the_users_and_every_unit_runs_as_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    run(tool("systemd-sysusers"), f"--root={tmp_path}", UNITS / "sysusers.d" / "recorder.conf")
+    users = {line.split(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
+    groups = {line.split(":")[0] for line in (tmp_path / "etc/group").read_text().splitlines()}
+    runs_as = [read(path)["Service"]["User"][0] for path in SERVICES]
+    assert len(set(runs_as)) == len(runs_as)
+    assert set(runs_as) <= users
+    assert {read(path)["Service"]["Group"][0] for path in SERVICES} == {"recorder"}
+    assert {"recorder", "i2c"} <= groups
+
+
+def test_systemd_makes_every_directory_that_a_unit_writes(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    run(tool("systemd-sysusers"), f"--root={tmp_path}", UNITS / "sysusers.d" / "recorder.conf")
+    run(
+        tool("systemd-tmpfiles"),
+        f"--root={tmp_path}",
+        "--create",
+        UNITS / "tmpfiles.d" / "recorder.conf",
+    )
+    writes = {
+        one for path in SERVICES for one in read(path)["Service"]["ReadWritePaths"][0].split()
+    }
+    assert writes
+    assert [one for one in writes if not (tmp_path / one.lstrip("/")).is_dir()] == []
+    assert (tmp_path / "run/recorder").stat().st_mode & 0o7777 == 0o1770
+
+
+def test_udev_finds_nothing_wrong_with_the_rules() -> None:
+    # Names of groups are resolved on the vehicle; this machine may lack one.
+    run(tool("udevadm", "verify", "--help"), "verify", "--resolve-names=never", RULES)
+
+
+def test_every_line_of_the_rules_is_made_of_keys_that_udev_knows() -> None:
+    for line in RULES.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        for token in line.split(", "):
+            assert TOKEN.fullmatch(token), f"{token} in {line}"
+            assert re.split(r"[{=!+:]", token)[0] in KEYS, token
+
+
+def test_the_rules_name_every_kind_of_device_and_keep_modemmanager_off_each_receiver() -> None:
+    text = RULES.read_text()
+    assert set(re.findall(r'ENV\{RECORDER\}="(\w+)"', text)) == {"gps", "imu", "camera"}
+    vendor = re.compile(r'^SUBSYSTEM=="tty", ATTRS\{idVendor\}=="(\w+)"', re.MULTILINE)
+    ignored = re.compile(r'ATTR\{idVendor\}=="(\w+)".*ENV\{ID_MM_DEVICE_IGNORE\}="1"')
+    assert vendor.findall(text)
+    assert set(vendor.findall(text)) == set(ignored.findall(text))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_unit_waits_for_neither_network_nor_time(path: Path) -> None:
+    unit = read(path)["Unit"]
+    waits = [
+        value
+        for key in ("After", "Requires", "Wants", "BindsTo", "Requisite")
+        for value in unit.get(key, [])
+    ]
+    assert [one for one in waits if re.search(r"network|time|nss-lookup|online", one)] == []
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_a_service_is_watched_and_started_again_for_ever(path: Path) -> None:
+    unit = read(path)
+    service = unit["Service"]
+    assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert service["Type"] == ["notify"]
+    assert service["NotifyAccess"] == ["main"]
+    assert service["Restart"] == ["always"]
+    assert service["RestartSec"] == ["1"]
+    assert int(service["WatchdogSec"][0]) > 0
+    assert service["ExecStart"][0].startswith(PROGRAM + " ")
+    assert service["ExecStart"][0].endswith("--config /etc/recorder/recorder.toml")
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_a_service_has_no_privilege_that_it_does_not_need(path: Path) -> None:
+    service = read(path)["Service"]
+    assert service["NoNewPrivileges"] == ["yes"]
+    assert service["CapabilityBoundingSet"] == [""]
+    assert service["ProtectSystem"] == ["strict"]
+    assert service["SystemCallFilter"] == ["@system-service"]
+    is_lane = path.name == "recorder-lane@.service"
+    assert (service.get("PrivateDevices") == ["yes"]) != is_lane
+    assert (service.get("DevicePolicy") == ["closed"]) == is_lane
+
+
+def test_lanes_and_spool_have_no_network_and_only_the_spool_writes_the_spool() -> None:
+    services = {path.name: read(path)["Service"] for path in SERVICES}
+    offline = {name for name, one in services.items() if one.get("PrivateNetwork") == ["yes"]}
+    assert offline == {"recorder-lane@.service", "recorder-spool.service"}
+    writes = {
+        name
+        for name, one in services.items()
+        if {"/var/lib/recorder", "/var/lib/recorder/spool"} & set(one["ReadWritePaths"][0].split())
+    }
+    assert writes == {"recorder-spool.service"}
+
+
+def test_a_lane_waits_for_the_rings_alone() -> None:
+    unit = read(UNITS / "recorder-lane@.service")["Unit"]
+    assert unit["RequiresMountsFor"] == ["/run/recorder/rings"]
+    assert not {"After", "Requires", "Wants", "BindsTo", "Requisite"} & set(unit)
+
+
+def test_the_rings_outlive_every_unit() -> None:
+    mount = read(UNITS / "run-recorder-rings.mount")
+    assert mount["Mount"]["Where"] == ["/run/recorder/rings"]
+    assert not {"PartOf", "BindsTo", "StopWhenUnneeded"} & set(mount["Unit"])
+    assert not any("RuntimeDirectory" in read(path)["Service"] for path in SERVICES)
+
+
+def test_a_stalling_card_has_a_minute_before_the_spool_is_killed() -> None:
+    assert read(UNITS / "recorder-spool.service")["Service"]["WatchdogSec"] == ["60"]

@@ -28,10 +28,10 @@ test: $(READY) ## Format, linter, types, import contracts and every test that ne
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 bench: $(READY) ## Measure the write path, the upload and the full load beside their peers
-	$(BIN)/python -m pytest tests/bench -p no:randomly --timeout 1800 -s
+	$(BIN)/python -m tests.bench
 
 clean: ## Remove the environments, the caches and the demo's files
 	rm -rf .venv .venv-* demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

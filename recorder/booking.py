@@ -67,7 +67,8 @@ class Booking:
 
     def _missed(self, sample: Sample) -> int:
         state = self.state
-        period_ns = sample.period_ns or state.period_ns or self._contract_ns
+        # The former period: right after a take-over the device's own is only roughly known.
+        period_ns = state.period_ns or sample.period_ns or self._contract_ns
         by_time = max(round((sample.boot_ns - state.boot_ns) / period_ns) - 1, 0)
         if sample.counter is not None and state.counter != NO_COUNTER:
             by_counter = sample.counter - state.counter - 1

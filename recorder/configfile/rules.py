@@ -88,7 +88,8 @@ def _place(driver: Driver | None) -> tuple[str, object] | None:
     device = getattr(driver, "device", None)
     if not isinstance(device, str):
         return None
-    return os.path.realpath(device), getattr(driver, "address", None)
+    real = os.path.realpath(device) if device.startswith("/") else device
+    return real, getattr(driver, "address", None)
 
 
 def _at(place: tuple[str, object]) -> str:

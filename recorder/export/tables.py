@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {"jpeg": ".jpg"}
 _ALWAYS = ("timestamp_ns", "header.sample_counter")
+#: Where the device's own time goes, if the lane has it in its field ``utc_ns``.
+_OWN_TIME = ("header.timestamp.seconds", "header.timestamp.nanoseconds")
 
 
 class ParquetTable:
@@ -43,7 +45,7 @@ class ParquetTable:
 
 
 class CsvTable:
-    """One CSV file: `timestamp_ns`, the row's number, and what the lane's fields fill.
+    """One CSV file: `timestamp_ns`, the device's own time, the row's number, the lane's fields.
 
     Structs are columns with dotted names (``acceleration.x``), null is an empty cell. Columns of
     the ontology that no field of the lane fills are left out. A picture becomes a file in the
@@ -64,6 +66,7 @@ class CsvTable:
         self._count = 0
         empty = _flat(arrow_schema(schema).empty_table())
         filled = {*_ALWAYS, *(one.name for one in schema.fields)}
+        filled.update(_OWN_TIME if "utc_ns" in filled else ())
         self._columns = [name for name in empty.column_names if name in filled]
         columns = empty.select(self._columns).schema
         self._has_pictures = schema.blob is not None

@@ -62,12 +62,9 @@ class MosaicoClient:
             RemoteAwayError: nobody answers within `timeout_s`.
             RemoteRefusedError: the key is refused, or nobody there speaks Mosaico.
         """
-        scheme = "grpc" if tls_root_certs is None else "grpc+tls"
+        url = f"{'grpc' if tls_root_certs is None else 'grpc+tls'}://{host}:{port}"
         return cls.connect_url(
-            f"{scheme}://{host}:{port}",
-            api_key=api_key,
-            tls_root_certs=tls_root_certs,
-            timeout_s=timeout_s,
+            url, api_key=api_key, tls_root_certs=tls_root_certs, timeout_s=timeout_s
         )
 
     @classmethod

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from recorder import record
 from recorder.clock import boot_ns
+from recorder.errors import DamagedError
 from recorder.spool import journal
-from recorder.spool.recover import Contents, contents
+from recorder.spool.counts import Counts
+from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import SegmentHead, SegmentWriter
 
 if TYPE_CHECKING:
@@ -19,42 +21,35 @@ if TYPE_CHECKING:
     from recorder.spool.journal import Journal
 
 
-@dataclass(frozen=True)
-class Counts:
-    """A lane's cumulative counts at one point of a ring epoch: what the session begins from."""
+@dataclass
+class _Batch:
+    """Records of one ring that go to one segment in one write."""
 
-    epoch: int = 0
-    seqno: int = 0
-    expected: int = 0
-    losses: record.Losses = field(default_factory=record.Losses)
+    position: int
+    headers: list[record.Header] = field(default_factory=list)
+    runs: list[memoryview] = field(default_factory=list)
+    anchors: list[record.Anchor] = field(default_factory=list)
+    rows: int = 0
+    size_bytes: int = 0
 
-    @classmethod
-    def before(cls, header: record.Header) -> Counts:
-        """Return the counts as they stood before a record, the losses before it included."""
-        return cls(header.epoch, header.seqno, header.expected - header.rows, header.losses)
+    def add(self, header: record.Header, runs: list[memoryview]) -> None:
+        self.headers.append(header)
+        self.runs += runs
+        self.rows += header.rows
+        self.size_bytes += header.size_bytes
+        if header.kind == record.ANCHOR:
+            self.anchors.append(record.Anchor.unpack(b"".join(runs)[record.HEADER_BYTES :]))
 
-    @classmethod
-    def behind(cls, header: record.Header) -> Counts:
-        """Return the counts behind a record."""
-        return cls(header.epoch, header.next_seqno, header.expected, header.losses)
-
-    def to_entry(self, lane: str) -> dict[str, Any]:
-        """Return the journal's entry that says that the session takes from here on."""
-        lost = self.losses
-        return {
-            "entry": "epoch",
-            "lane": lane,
-            "epoch": self.epoch,
-            "seqno": self.seqno,
-            "expected": self.expected,
-            "losses": [lost.source, lost.absent, lost.broken, lost.ring],
-        }
-
-    @classmethod
-    def from_entry(cls, entry: dict[str, Any]) -> Counts:
-        """Read what `to_entry` made."""
-        losses = record.Losses(*entry["losses"])
-        return cls(entry["epoch"], entry["seqno"], entry["expected"], losses)
+    def piece(self) -> Piece:
+        """Return what it holds, in the words that recovery uses."""
+        data = [header for header in self.headers if header.rows]
+        return Piece(
+            behind=Counts.behind(self.headers[-1]),
+            before=Counts.before(self.headers[0]),
+            rows=self.rows,
+            first_boot_ns=data[0].boot_ns if data else None,
+            last_boot_ns=data[-1].last_boot_ns if data else None,
+        )
 
 
 class LaneLog:
@@ -87,13 +82,16 @@ class LaneLog:
         self._segment_bytes = segment_bytes
         self._settled_boot_ns = settled_boot_ns
         self._segment: SegmentWriter | None = None
+        self._span: Piece | None = None
+        self._sealed_end: tuple[str, int] | None = None
         self._unsynced: list[SegmentWriter] = []
         self._new_files = False
         #: Anchors that were taken and nobody asked for yet.
         self.anchors: list[record.Anchor] = []
-        self._base = Counts()
-        self._last = Counts()
-        self._next_position: int | None = None
+        #: By ring epoch: the counts behind what was accounted for last, or where it begins.
+        self._at: dict[int, Counts] = {}
+        self._next_position = 0
+        self._positions: dict[int, int] = {}
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append every record that the ring holds; durable after `sync`.
@@ -107,44 +105,32 @@ class LaneLog:
             OSError: the disk did not take it; what was appended is kept, the rest stays in the
                 ring.
         """
-        batch: list[memoryview] = []
-        rows, size_bytes, end = 0, 0, ring.position
+        batch = _Batch(ring.position)
         try:
             for header, runs in ring.records():
-                if not self._goes_on(header, size_bytes):
-                    self._flush(batch, rows)
-                    batch, rows, size_bytes = [], 0, 0
-                    end = header.position
-                    self._begin_segment(ring, header, base)
-                self._settle(header, base)
-                self._account(header)
-                self._note_anchor(header, runs)
-                batch += runs
-                rows += header.rows
-                size_bytes += header.size_bytes
-            self._flush(batch, rows)
-            self.ledger.in_ring = 0
+                if not self._goes_on(header, batch):
+                    self._flush(batch, base)
+                    batch = _Batch(header.position)
+                    self._begin_segment(ring, header)
+                batch.add(header, runs)
+            self._flush(batch, base)
         except OSError:
-            self.ledger.in_ring = rows
-            ring.position = end
+            ring.position = batch.position
             raise
 
-    def _goes_on(self, header: record.Header, batch_bytes: int) -> bool:
+    def _goes_on(self, header: record.Header, batch: _Batch) -> bool:
         segment = self._segment
         if segment is None or segment.head.epoch != header.epoch:
             return False
-        if self._next_position != header.position:
+        if not batch.headers and self._next_position != header.position:
             return False
-        return segment.end_bytes + batch_bytes + header.size_bytes <= self._segment_bytes
+        if not batch.headers and segment.is_empty:
+            return True  # it was begun for this very record, which the disk did not take then
+        return segment.end_bytes + batch.size_bytes + header.size_bytes <= self._segment_bytes
 
-    def _begin_segment(self, ring: RingReader, header: record.Header, base: Counts | None) -> None:
+    def _begin_segment(self, ring: RingReader, header: record.Header) -> None:
         self.seal()
-        if not self._directory.exists():
-            self._directory.mkdir()
-            journal.sync_directory(self._directory.parent)
-        if self._base.epoch != header.epoch:
-            self._enter_epoch(base or Counts.before(header))
-            self._journal.append(self._base.to_entry(self.ledger.name))
+        self._directory.mkdir(exist_ok=True)
         head = SegmentHead(
             header.epoch,
             header.position,
@@ -155,50 +141,70 @@ class LaneLog:
             ring.schema,
         )
         self._segment = SegmentWriter(self._directory, head)
+        self._span = None
+        self._next_position = header.position
+        self._unsynced.append(self._segment)
         self._new_files = True
 
-    def _enter_epoch(self, base: Counts) -> None:
-        self._base = self._last = base
+    def _flush(self, batch: _Batch, base: Counts | None) -> None:
+        segment = self._segment
+        if not batch.headers or segment is None:
+            return
+        first = batch.headers[0]
+        if first.epoch not in self._at:
+            self._begin_account(base or Counts.before(first))
+        if base is None and self.ledger.first_boot_ns is None:
+            self._settle(batch.headers)
+        segment.append(batch.runs, batch.rows)
+        if segment not in self._unsynced:
+            self._unsynced.append(segment)
+        piece = batch.piece()
+        self._account(piece)
+        self._span = piece.after(self._span)
+        self.anchors += batch.anchors
 
-    def _settle(self, header: record.Header, base: Counts | None) -> None:
-        is_early = header.boot_ns <= self._settled_boot_ns and self.ledger.first_boot_ns is None
-        before = Counts.before(header)
-        if is_early and base is None and before != self._last:
-            self._enter_epoch(before)
-            self._journal.append(before.to_entry(self.ledger.name))
+    def _begin_account(self, base: Counts) -> None:
+        self._journal.append({"entry": "epoch", "lane": self.ledger.name, **base.to_dict()})
+        self._at[base.epoch] = base
 
-    def _note_anchor(self, header: record.Header, runs: list[memoryview]) -> None:
-        if header.kind == record.ANCHOR:
-            payload = b"".join(runs)[record.HEADER_BYTES :]
-            self.anchors.append(record.Anchor.unpack(payload))
+    def _settle(self, headers: list[record.Header]) -> None:
+        """Begin the account at the last record, up to the first sample, that came early enough."""
+        early: record.Header | None = None
+        for header in headers:
+            if header.boot_ns <= self._settled_boot_ns:
+                early = header
+            if header.rows:
+                break
+        if early is not None and Counts.before(early) != self._at[early.epoch]:
+            self._begin_account(Counts.before(early))
 
-    def _account(self, header: record.Header) -> None:
-        account, last = self.ledger, self._last
-        lost = header.losses.since(last.losses)
-        account.expected += header.expected - last.expected
-        account.acquired += header.next_seqno - last.seqno
+    def _account(self, piece: Piece) -> None:
+        behind = piece.behind
+        account, last = self.ledger, self._at[behind.epoch]
+        lost = behind.losses.since(last.losses)
+        acquired = behind.seqno - last.seqno
+        # Numbers that are neither here nor lost in the ring were stored once and verify no more.
+        damaged = max(acquired - lost.ring - piece.rows, 0)
+        account.expected += behind.expected - last.expected
+        account.acquired += acquired
         account.lost_source += lost.source
         account.lost_absent += lost.absent
         account.lost_broken += lost.broken
         account.lost_ring += lost.ring
-        self._last = Counts.behind(header)
-        self._next_position = header.end_position
-        if header.rows:
-            account.first_boot_ns = account.first_boot_ns or header.boot_ns
-            account.last_boot_ns = header.last_boot_ns
-
-    def _flush(self, batch: list[memoryview], rows: int) -> None:
-        segment = self._segment
-        if not batch or segment is None:
-            return
-        segment.append(batch, rows)
-        self.ledger.stored += rows
-        self.ledger.pending += rows
-        if segment not in self._unsynced:
-            self._unsynced.append(segment)
+        account.lost_crc += damaged
+        account.stored += piece.rows + damaged
+        account.pending += piece.rows
+        account.first_boot_ns = account.first_boot_ns or piece.first_boot_ns
+        account.last_boot_ns = piece.last_boot_ns or account.last_boot_ns
+        self._at[behind.epoch] = behind
+        self._next_position = self._positions[behind.epoch] = behind.position
 
     def sync(self) -> None:
-        """Make everything that was appended durable."""
+        """Make everything that was appended durable.
+
+        Raises:
+            OSError: nothing is known any more of what was appended since the last time.
+        """
         for segment in self._unsynced:
             segment.sync()
             if segment is not self._segment:
@@ -206,32 +212,43 @@ class LaneLog:
         self._unsynced.clear()
         if self._new_files:
             journal.sync_directory(self._directory)
+            journal.sync_directory(self._directory.parent)
             self._new_files = False
 
     def seal(self) -> None:
-        """End the open segment; nothing will be appended to it any more."""
+        """End the open segment; nothing will be appended to it any more.
+
+        The journal gets what recovery and eviction would else have to read it for.
+        """
         segment = self._segment
         if segment is None:
             return
         entry = {"entry": "sealed", "lane": self.ledger.name, "file": segment.path.name}
-        self._journal.append({**entry, "rows": segment.rows, "bytes": segment.end_bytes})
+        if self._span is not None:
+            held = {**self._span.to_dict(), "rows": segment.rows, "bytes": segment.end_bytes}
+            self._journal.append({**entry, **held})
+        self._sealed_end = (segment.path.name, segment.end_bytes)
         self._segment = None
         if segment not in self._unsynced:
             segment.close()
 
     @property
     def end(self) -> tuple[str, int] | None:
-        """Name and length of the open segment, or None."""
+        """Name and length of the newest segment, or None."""
         segment = self._segment
-        return (segment.path.name, segment.end_bytes) if segment else None
+        return (segment.path.name, segment.end_bytes) if segment else self._sealed_end
 
     def behind(self, epoch: int) -> Counts | None:
         """Return the counts behind what was taken from an epoch last, for the next session."""
-        return self._last if self._last.epoch == epoch else None
+        return self._at[epoch] if epoch in self._positions else None
 
     def resume(
-        self, entries: list[dict[str, Any]], segments: list[tuple[Path, int]]
-    ) -> list[Contents]:
+        self,
+        entries: list[dict[str, Any]],
+        segments: list[tuple[Path, int]],
+        *,
+        is_durable: bool,
+    ) -> list[str]:
         """Take up the account and the open segment after the death of the process that held them.
 
         What lies behind the durable ends is cut off: the rings still hold it.
@@ -239,38 +256,60 @@ class LaneLog:
         Args:
             entries: the session's journal.
             segments: the lane's segments in order, with the durable length of each.
+            is_durable: whether all of these lengths are known to be durable (by the watermark).
 
         Returns:
-            What was read: the contents of every segment that is not sealed.
+            Which segments cannot be read, with the reason; they stay where they are.
         """
-        mine = [one for one in entries if one.get("lane") == self.ledger.name]
-        sealed = {one["file"]: one for one in mine if one["entry"] == "sealed"}
-        bases = {one["epoch"]: Counts.from_entry(one) for one in mine if one["entry"] == "epoch"}
-        read: list[Contents] = []
-        for path, end_bytes in segments:
-            found = contents(path, end_bytes)
-            read.append(found)
-            self._take_up(found, bases)
-            if path.name not in sealed and path == segments[-1][0]:
-                self._segment = SegmentWriter.reopen(path, found.end_bytes, found.rows)
-        return read
+        mine = [one for one in entries if one.get("lane") in {None, self.ledger.name}]
+        for one in mine:
+            if one["entry"] == "epoch":
+                self._at[one["epoch"]] = Counts.from_dict(one)
+        refused: list[str] = []
+        for piece in pieces(mine, segments, is_durable=is_durable):
+            if isinstance(piece, DamagedError):
+                refused.append(str(piece))
+            else:
+                self._take_up(piece)
+        return refused
 
-    def _take_up(self, found: Contents, bases: dict[int, Counts]) -> None:
-        if found.last is None:
-            return
-        if self._base.epoch != found.last.epoch:
-            self._enter_epoch(bases[found.last.epoch])
-        first_boot_ns = self.ledger.first_boot_ns
-        self._account(found.last)
-        self.ledger.first_boot_ns = first_boot_ns or found.first_boot_ns
-        self.ledger.last_boot_ns = found.last_boot_ns or self.ledger.last_boot_ns
-        self.ledger.stored += found.rows
-        self.ledger.pending += found.rows
+    def _take_up(self, piece: Piece) -> None:
+        # A power cut between segment and journal takes the line away that says where the account
+        # begins: then it begins with what is there.
+        self._at.setdefault(piece.behind.epoch, piece.before)
+        self._account(piece)
+        if piece.is_evicted:
+            self.bury(piece.rows, delivered=piece.is_delivered)
+        elif piece.path is not None:
+            self._sealed_end = (piece.path.name, piece.end_bytes)
+            if piece.is_open:
+                self._segment = SegmentWriter.reopen(piece.path, piece.end_bytes, piece.rows)
+                self._span = piece
+
+    def bury(self, rows: int, *, delivered: bool) -> None:
+        """Count samples of this lane that were given up; delivered ones are nobody's loss."""
+        if not delivered:
+            self.ledger.lost_evicted += rows
+            self.ledger.pending -= rows
+
+    def lose_tail(self, told: LaneLedger) -> None:
+        """Count what the last heartbeat before a loss of power knew of and the disk does not hold.
+
+        Args:
+            told: the account as that heartbeat gave it.
+        """
+        now = self.ledger
+        if told.acquired <= now.acquired:
+            return  # the spool knows more than the heartbeat did
+        for key in ("expected", "acquired", "lost_source", "lost_absent", "lost_broken"):
+            setattr(now, key, getattr(told, key))
+        now.lost_ring = told.lost_ring + told.in_ring
+        now.lost_crc += told.stored - now.stored
+        now.stored = told.stored
 
     def durable_position(self, epoch: int) -> int:
-        """Return up to where the ring of an epoch is on disk, after `resume`."""
-        is_mine = self._last.epoch == epoch and self._next_position is not None
-        return (self._next_position or 0) if is_mine else 0
+        """Return up to where the ring of an epoch was taken; 0 if nothing was."""
+        return self._positions.get(epoch, 0)
 
     def close(self) -> None:
         """Close every file; may be called twice."""

@@ -1,14 +1,17 @@
-"""What a segment holds after its writer died, and cutting off what a power cut tore."""
+"""What segments hold after their writer died: from the journal where it is certain, else read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from recorder import record
-from recorder.spool.segment import Hole, SegmentReader
+from recorder.errors import DamagedError
+from recorder.spool.counts import Counts
+from recorder.spool.segment import Hole, SegmentReader, first_seqno_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -20,7 +23,7 @@ class Contents:
         records: valid records of any kind.
         rows: samples in them.
         missing: samples that are missing between two valid records of the segment, by number.
-        first: header of the first data record.
+        first: header of the first record of any kind.
         last: header of the last record of any kind.
         first_boot_ns: time of the first sample.
         last_boot_ns: time of the last sample.
@@ -46,13 +49,14 @@ class Contents:
         """Count one valid record."""
         if self.last is not None:
             self.missing += header.seqno - self.last.next_seqno
+        self.first = self.first or header
         self.records += 1
         self.rows += header.rows
         self.last = header
         self.end_bytes = offset + header.size_bytes
         if header.rows:
-            self.first = self.first or header
-            self.first_boot_ns = self.first.boot_ns
+            if self.first_boot_ns is None:
+                self.first_boot_ns = header.boot_ns
             self.last_boot_ns = header.last_boot_ns
 
 
@@ -78,3 +82,120 @@ def contents(path: Path, end_bytes: int | None = None) -> Contents:
             else:
                 found.damage.append(one)
     return found
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one segment, or a part of it, adds to a lane's account.
+
+    Args:
+        before: the lane's counts before it.
+        behind: the counts behind it.
+        rows: samples in it.
+        first_boot_ns: time of its first sample, or None.
+        last_boot_ns: time of its last sample, or None.
+        path: the segment, or None.
+        end_bytes: where its last record ends.
+        is_open: whether it may be written on.
+        is_evicted: whether it was given up with a tombstone.
+        is_delivered: whether the destination held it then.
+    """
+
+    before: Counts
+    behind: Counts
+    rows: int = 0
+    first_boot_ns: int | None = None
+    last_boot_ns: int | None = None
+    path: Path | None = None
+    end_bytes: int = 0
+    is_open: bool = False
+    is_evicted: bool = False
+    is_delivered: bool = False
+
+    def after(self, earlier: Piece | None) -> Piece:
+        """Return this piece and the one before it as one."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            before=earlier.before,
+            rows=earlier.rows + self.rows,
+            first_boot_ns=earlier.first_boot_ns or self.first_boot_ns,
+            last_boot_ns=self.last_boot_ns or earlier.last_boot_ns,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the journal's entry of a sealed segment says of its contents."""
+        times = {"first_boot_ns": self.first_boot_ns, "last_boot_ns": self.last_boot_ns}
+        return {**self.behind.to_dict(), **times}
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> Piece:
+        """Read the journal's entry of a sealed segment."""
+        behind = Counts.from_dict(entry)
+        first_seqno = first_seqno_of(entry["file"])
+        expected = behind.expected - (behind.seqno - first_seqno)
+        return cls(
+            Counts(behind.epoch, 0, first_seqno, expected, behind.losses),
+            behind,
+            entry["rows"],
+            entry["first_boot_ns"],
+            entry["last_boot_ns"],
+            end_bytes=entry["bytes"],
+        )
+
+
+def pieces(
+    entries: Sequence[dict[str, Any]], segments: Sequence[tuple[Path, int]], *, is_durable: bool
+) -> Iterator[Piece | DamagedError]:
+    """Yield what each segment of a lane holds, oldest first; empty ones are passed over.
+
+    Args:
+        entries: what the session's journal says of the lane and of the session.
+        segments: the segments that are there, in order, with the length to which each counts.
+        is_durable: whether these lengths are known to be durable. If not (a loss of power), only
+            what was sealed two heartbeats ago is taken from the journal: a commit lay between.
+    """
+    sealed = {one["file"]: (at, one) for at, one in enumerate(entries) if one["entry"] == "sealed"}
+    evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
+    beats = [at for at, one in enumerate(entries) if one["entry"] == "session"]
+    settled_at = len(entries) if is_durable else (beats[-2:] or [0])[0]
+    there = {path.name: (path, end_bytes) for path, end_bytes in segments}
+    names = [*sealed, *(name for name in there if name not in sealed)]
+    for name in names:
+        at, entry = sealed.get(name, (0, None))
+        if name in evicted:
+            if entry is not None:
+                known = Piece.from_dict(entry)
+                yield replace(known, is_evicted=True, is_delivered=evicted[name])
+        elif name in there:
+            path, end_bytes = there[name]
+            if entry is not None and at < settled_at and end_bytes >= entry["bytes"]:
+                yield replace(Piece.from_dict(entry), path=path)
+            else:
+                yield from _read(path, end_bytes, entry, is_last=name == names[-1])
+
+
+def _read(
+    path: Path, end_bytes: int, entry: dict[str, Any] | None, *, is_last: bool
+) -> Iterator[Piece | DamagedError]:
+    try:
+        found = contents(path, end_bytes)
+    except DamagedError as error:
+        yield error
+        return
+    if found.first is None or found.last is None:
+        if is_last:
+            path.unlink()  # its name may be needed again: the record it was made for is in the ring
+        return
+    is_whole = entry is not None and entry["bytes"] == found.end_bytes
+    yield Piece(
+        Counts.before(found.first),
+        Counts.behind(found.last),
+        found.rows,
+        found.first_boot_ns,
+        found.last_boot_ns,
+        path,
+        found.end_bytes,
+        is_open=is_last and not is_whole,
+    )

@@ -118,6 +118,7 @@ class SegmentWriter:
         self.rows = 0
         try:
             self._append([memoryview(head.pack())])
+            self._begin_bytes = self.end_bytes
         except OSError:
             os.close(self._file)
             self.path.unlink()
@@ -134,10 +135,16 @@ class SegmentWriter:
         """
         self = cls.__new__(cls)
         self.path, self.head = path, read_head(path)
+        self._begin_bytes = len(self.head.pack())
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.ftruncate(self._file, end_bytes)
         self.end_bytes, self.rows = end_bytes, rows
         return self
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no record yet."""
+        return self.end_bytes == self._begin_bytes
 
     def append(self, records: Sequence[memoryview], rows: int) -> None:
         """Write whole records at the end, straight from where they lie.
@@ -176,6 +183,16 @@ def _write_all(file: int, runs: Sequence[memoryview]) -> None:
         # A signal or a nearly full disk gives a short write; the rest goes piece by piece.
         rest = memoryview(b"".join(runs))[-left:]
         left -= os.write(file, rest)
+
+
+def first_seqno_of(name: str) -> int:
+    """Return the number of the first sample of a segment of this name."""
+    return int(name.partition("-")[0])
+
+
+def epoch_of(name: str) -> int:
+    """Return the ring epoch of a segment of this name."""
+    return int(name.partition("-")[2].removesuffix(SUFFIX), 16)
 
 
 def read_head(path: Path) -> SegmentHead:

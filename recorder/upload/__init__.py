@@ -1,12 +1,12 @@
 """The upload of one session: planned parts, their journal, and how they get to the server once.
 
-    parts       what a part is: one topic, one stream, the same bytes at every attempt
-    plan        where in a lane's records the next part ends
-    log         the journal: what was planned and how far each step came
-    rows        a part's record batches, from the spool
-    naming      names and metadata keys that every server takes
-    describe    what the server is told of a sequence and of a topic
-    delivery    one part to the server, by asking before and after each step
-    conclusion  the final record, the manifest and the end of the server's sessions
-    session     all of it in order, for one session
+parts       what a part is: one topic, one stream, the same bytes at every attempt
+plan        where in a lane's records the next part ends
+log         the journal: what was planned and how far each step came
+rows        a part's record batches, from the spool
+naming      names and metadata keys that every server takes
+describe    what the server is told of a sequence and of a topic
+delivery    one part to the server, by asking before and after each step
+conclusion  the final record, the manifest and the end of the server's sessions
+session     all of it in order, for one session
 """

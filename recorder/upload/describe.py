@@ -85,9 +85,9 @@ def part_facts(part: Part) -> dict[str, Any]:
 
 def lane_metadata(part: Part, schema: LaneSchema) -> dict[str, Any]:
     """Return the metadata of a topic with a lane's rows."""
-    on_server = {"utc_ns", *_paths(schema)}
+    inside = {inner.name for column in arrow_schema(schema) for inner in column.flatten()}
     columns = [
-        {"name": one.name, "unit": one.unit, "on_server": one.name in on_server}
+        {"name": one.name, "unit": one.unit, "on_server": one.name in {"utc_ns", *inside}}
         for one in schema.fields
     ]
     facts = {
@@ -102,12 +102,4 @@ def lane_metadata(part: Part, schema: LaneSchema) -> dict[str, Any]:
         "device": legal_keys(part.device),
         "columns": columns,
     }
-    own = legal_keys(dict(schema.metadata))
-    return {**(own if isinstance(own, dict) else {}), "recorder": facts}
-
-
-def _paths(schema: LaneSchema) -> set[str]:
-    found: set[str] = set()
-    for column in arrow_schema(schema):
-        found |= {column.name, *(f"{column.name}.{inner.name}" for inner in column.flatten())}
-    return {one.name for one in schema.fields if one.name in found}
+    return {**legal_keys(schema.metadata), "recorder": facts}

@@ -48,6 +48,7 @@ class Progress:
         first_ns: `timestamp_ns` of the first row, once it is delivered.
         last_ns: `timestamp_ns` of the last row, once it is delivered.
         reason: why it was parked.
+        policy: what its lane does about that: raise, ignore or finalize.
     """
 
     part: Part
@@ -59,6 +60,7 @@ class Progress:
     first_ns: int = 0
     last_ns: int = 0
     reason: str = ""
+    policy: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -150,7 +152,7 @@ class UploadLog:
                 self._session(entry["session"]).is_spoiled = True
         if kind in ("abandoned", "resumed"):
             found.state, found.topic_uuid = "planned", ""
-        for key in ("topic", "topic_uuid", "session", "first_ns", "last_ns", "reason"):
+        for key in ("topic", "topic_uuid", "session", "first_ns", "last_ns", "reason", "policy"):
             if key in entry and kind != "abandoned":
                 setattr(found, key, entry[key])
 
@@ -165,6 +167,12 @@ class UploadLog:
     def unsettled(self) -> Progress | None:
         """The part that is under way, or None; there is never more than one."""
         return next((one for one in self.parts if not one.is_settled), None)
+
+    @property
+    def held(self) -> Progress | None:
+        """The parked part that stops the whole session's upload, or None."""
+        parked = (one for one in self.parts if one.state == "parked")
+        return next((one for one in parked if one.policy == "raise"), None)
 
     def writing_session(self) -> WritingSession | None:
         """Return the server's session that takes further topics, or None."""

@@ -8,6 +8,10 @@ is not empty, holds letters, digits, space, ``_`` and ``-``, and no ``--``.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9 _-]+")
@@ -47,7 +51,7 @@ def topic_path(lane: str, number: int | None) -> str:
     return path if number is None else f"{path}/p{number:06d}"
 
 
-def legal_keys(value: object) -> object:
+def legal_keys(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata whose keys every server takes, at every depth.
 
     A forbidden character becomes ``_`` and a run of dashes one; a key that would then be there
@@ -56,15 +60,17 @@ def legal_keys(value: object) -> object:
     >>> legal_keys({"a.b": 1, "a_b": {"x--y": [{"": 2}]}})
     {'a_b': 1, 'a_b_2': {'x-y': [{'_': 2}]}}
     """
-    if isinstance(value, (list, tuple)):
-        return [legal_keys(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    legal: dict[str, object] = {}
-    for key, inner in value.items():
+    legal: dict[str, Any] = {}
+    for key, inner in metadata.items():
         wanted = _DASHES.sub("-", _NOT_IN_KEY.sub("_", str(key))) or "_"
         name, number = wanted, 2
         while name in legal:
             name, number = f"{wanted}_{number}", number + 1
-        legal[name] = legal_keys(inner)
+        legal[name] = _legal(inner)
     return legal
+
+
+def _legal(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_legal(one) for one in value]
+    return legal_keys(value) if isinstance(value, dict) else value

@@ -122,8 +122,12 @@ class Board:
     def _spool(self, sign: Facts) -> Facts:
         directory = self._config.spool.directory
         stat = os.statvfs(directory) if directory.exists() else None
+        state = sign.get("state")
+        # While a session is recorded the spooler says so, unless it says what keeps it from it.
+        is_in_trouble = bool(sign.get("session")) and not str(state).startswith("recording")
         return {
-            "state": sign.get("state"),
+            "state": state,
+            "is_in_trouble": is_in_trouble,
             "directory": str(directory),
             "free_bytes": stat and stat.f_bavail * stat.f_frsize,
             "size_bytes": stat and stat.f_blocks * stat.f_frsize,

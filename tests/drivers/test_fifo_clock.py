@@ -40,6 +40,7 @@ def test_the_true_time_is_always_inside_the_span_whatever_the_looks(rate, error,
     clock = FifoClock(rate, TOLERANCE)
     clock.start(0, START_NS, START_NS)
     now_ns = float(START_NS)
+    width_ns = clock.first.width_ns
     for pause_s, lasts_s, when in looks:
         before_ns = math.floor(now_ns + pause_s * 1e9)
         after_ns = math.ceil(before_ns + lasts_s * 1e9)
@@ -50,6 +51,8 @@ def test_the_true_time_is_always_inside_the_span_whatever_the_looks(rate, error,
             span = clock.span(asked)
             assert span.least_ns - 1 <= true.time_ns(asked) <= span.most_ns + 1
         assert clock.first.least_ns - 1 <= true.time_ns(0) <= clock.first.most_ns + 1
+        assert clock.first.width_ns <= width_ns + 1  # nothing that was known is forgotten
+        width_ns = clock.first.width_ns
 
 
 def drive(clock: FifoClock, true: TrueClock, now_ns: int, seconds: float, dice) -> tuple[int, int]:
@@ -91,6 +94,7 @@ def test_rows_lost_in_a_gap_are_counted_exactly_by_time(error, phase, seed, gap_
     drive(clock, true, now_ns + 20_000, 0.03, dice)
     assert clock.is_first_known
     assert round((clock.first.middle_ns - expected_ns) / period_ns) == lost
+    assert abs(clock.period_ns / true.period_ns - 1) <= 1e-4  # still known
 
 
 @given(errors, phases, st.integers(0, 1000))

@@ -19,10 +19,6 @@ POWER = 0x6B
 G = 9.80665
 
 
-def still(_: int) -> Sense:
-    return Sense(0.0, 0.0, G, 0.0, 0.0, 0.0)
-
-
 def marked(at_ns: int) -> Sense:
     """Each sample tells when it was taken: milliseconds on x and y."""
     ms = at_ns // 1_000_000
@@ -157,13 +153,16 @@ def test_every_row_is_read_once_with_its_time_and_finish_leaves_nothing(make, ra
     assert stamps == sorted(stamps)
 
 
-def test_finish_puts_the_chip_to_sleep(make):
+def test_finish_returns_what_waits_in_the_fifo_and_puts_the_chip_to_sleep(make):
     imu = make()
-    with Mpu6050(device=imu.device) as driver:
+    with Mpu6050(device=imu.device, rate_hz=100) as driver:
         driver.open()
-        read_rows(driver, 5)
-        driver.finish()
+        samples = read_rows(driver, 20)
+        time.sleep(0.1)  # 10 rows wait
+        last = driver.finish()
     assert imu.register(POWER) & SLEEP
+    assert sum(sample.rows for sample in last) >= 10
+    assert reconcile([*samples, *last], imu.produced()) == []
 
 
 def test_an_overflow_is_a_gap_whose_rows_time_counts_exactly(make):
@@ -180,12 +179,12 @@ def test_an_overflow_is_a_gap_whose_rows_time_counts_exactly(make):
 
 
 def test_taking_over_from_a_dead_process_loses_nothing_while_the_fifo_holds(make):
-    imu = make()
+    imu = make(rate_error=0.025)  # so far off that nominal times would be wrong by a row
     dead = Mpu6050(device=imu.device, rate_hz=100)
     dead.open()
     samples = read_rows(dead, 100)
     dead.close()  # as a killed process: nothing was stopped
-    time.sleep(0.3)  # 30 rows wait in the chip
+    time.sleep(0.5)  # 50 rows wait in the chip
     with Mpu6050(device=imu.device, rate_hz=100) as driver:
         driver.open()
         samples += [*read_rows(driver, 40), *driver.finish()]
@@ -276,8 +275,9 @@ def test_silence_within_the_time_out_gives_none(make):
 
 def test_the_fifo_keeps_its_newest_bytes_at_an_overflow_and_the_flag_clears_by_reading(tmp_path):
     now_ns = 0
-    chip = Mpu6050Chip(still, tmp_path / "log", 0.0, lambda: now_ns)
-    for register, value in ((0x6B, 1), (0x1A, 3), (0x38, 0x10), (0x6A, 0x40), (0x23, 0x78)):
+    chip = Mpu6050Chip(marked, tmp_path / "log", 0.0, lambda: now_ns)
+    setup = ((0x6B, 1), (0x1A, 3), (0x1C, 8), (0x38, 0x10), (0x6A, 0x40), (0x23, 0x78))
+    for register, value in setup:
         chip.write(bytes((register, value)))
     now_ns = 85_000_000
     chip.write(b"\x3a")
@@ -289,5 +289,7 @@ def test_the_fifo_keeps_its_newest_bytes_at_an_overflow_and_the_flag_clears_by_r
     assert chip.read(1) == b"\x00"
     chip.write(b"\x72")
     assert int.from_bytes(chip.read(2), "big") == 1024
+    chip.write(b"\x74")
+    assert struct.unpack(">h", chip.read(1024)[-12:-10]) == (86,)  # in ms: the newest is whole
     chip.close()
     assert len((tmp_path / "log").read_text().splitlines()) == 1 + 86

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import threading
 
+import pyarrow.flight as fl
 import pytest
 
 from recorder.errors import ConfigError, RemoteError, RemoteRefusedError
-from recorder.ground import GroundStation
+from recorder.ground import GroundStation, beat
 from recorder.mosaico import MosaicoClient, rows, table
 
 WRITER = """
@@ -92,6 +95,29 @@ def test_a_station_that_is_told_to_stop_ends_although_a_client_holds_a_stream(be
         client.close()
     with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
         assert not client.describe_topic("drive/notes").locked
+
+
+def test_a_stream_that_rests_outlives_its_clients_pings(tmp_path, bench, monkeypatch):
+    """Without beats gRPC's server hangs up at the fourth ping, here after 1.2 s."""
+    monkeypatch.setattr(beat, "INTERVAL_S", 0.1)
+    pings = [
+        ("grpc.keepalive_time_ms", 300),
+        ("grpc.keepalive_timeout_ms", 3000),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    with (
+        GroundStation(tmp_path) as station,
+        MosaicoClient.connect_url(station.url) as client,
+        fl.FlightClient(station.url, generic_options=pings) as flight,
+    ):
+        _, uuid = bench.drive(client)
+        command = json.dumps({"resource_locator": "drive/notes", "topic_uuid": uuid})
+        writer, _ = flight.do_put(fl.FlightDescriptor.for_command(command), bench.schema)
+        writer.write_batch(bench.batch(1))
+        threading.Event().wait(3.0)  # the rest itself, not a wait for something
+        writer.write_batch(bench.batch(2))
+        writer.close()
+        assert client.describe_topic("drive/notes").row_count == 2
 
 
 def test_folders_that_the_catalogue_forgot_are_removed_at_the_next_start(tmp_path):

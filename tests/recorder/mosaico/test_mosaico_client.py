@@ -58,10 +58,12 @@ class OldServer(fl.FlightServerBase):
 
 
 def test_a_server_of_an_older_generation_is_asked_in_its_own_words():
-    with OldServer("grpc://127.0.0.1:0") as old:
-        with MosaicoClient.connect("127.0.0.1", old.port) as client:
-            assert client.info.semver == (0, 5, 0)
-            assert client.most_batch_bytes == 22_000_000
+    with (
+        OldServer("grpc://127.0.0.1:0") as old,
+        MosaicoClient.connect("127.0.0.1", old.port) as client,
+    ):
+        assert client.info.semver == (0, 5, 0)
+        assert client.most_batch_bytes == 22_000_000
 
 
 def test_a_proxy_that_answers_instead_of_the_server_is_away_and_no_refusal():

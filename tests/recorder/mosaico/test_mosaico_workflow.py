@@ -15,6 +15,7 @@ from recorder.mosaico import (
     Header,
     Message,
     MosaicoClient,
+    PutStream,
     SessionLevelErrorPolicy,
     String,
     Time,
@@ -317,6 +318,29 @@ def test_a_full_buffer_is_sent_before_the_session_ends(client):
             topic.push(Message(timestamp_ns=number, data=image))
         topic.push(Message(timestamp_ns=9, data=CompressedImage(data=b"", format="raw")))
     assert client.describe_topic("drive/camera").chunks == 2
+
+
+def test_an_interrupted_write_never_ends_as_a_whole_topic(client, monkeypatch):
+    whole_write = PutStream.write
+
+    def interrupted(stream, batch):
+        if batch.column("timestamp_ns")[0].as_py() == 2:
+            raise KeyboardInterrupt
+        whole_write(stream, batch)
+
+    monkeypatch.setattr(PutStream, "write", interrupted)
+
+    def write():
+        with client.sequence_create("drive", {}) as writer:
+            topic = writer.topic_create("notes", {}, String)
+            for time_ns in (1, 2, 3):
+                topic.push(note(time_ns))
+                topic.flush()
+
+    with pytest.raises(RemoteError, match=r"Report failed: .*still uploading") as told:
+        write()
+    assert isinstance(told.value.__cause__, KeyboardInterrupt)
+    assert stored(client, "drive/notes") == (1, False)
 
 
 def test_a_topic_that_the_server_refuses_leaves_the_decision_to_the_session(client):

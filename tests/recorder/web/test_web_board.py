@@ -148,6 +148,18 @@ def test_a_session_whose_spooler_is_silent_is_not_called_recorded(settings: conf
     assert "recorder_recording 0\n" in metrics.text(board)
 
 
+@pytest.mark.parametrize(
+    ("state", "is_in_trouble"),
+    [("recording aaaaaaaa", False), ("imu: [Errno 28] No space left on device", True)],
+)
+def test_a_spooler_that_cannot_write_is_in_trouble(
+    settings: config.Config, state: str, is_in_trouble: bool
+) -> None:
+    facts = {"session": session().to_dict(), "state": state}
+    status.publish(settings.spool.run_dir, "spool", facts)
+    assert Board(settings).look()["spool"]["is_in_trouble"] is is_in_trouble
+
+
 def test_the_metrics_are_well_formed_and_each_is_declared_once(settings: config.Config) -> None:
     publish_lane(settings, "imu", samples=12_345_678_901_234)
     status.publish(settings.spool.run_dir, "spool", {"session": session().to_dict()})

@@ -1,0 +1,115 @@
+"""`recorder check`: what the configuration means, and whether this machine can record so."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from recorder.cli import options, words
+from recorder.cli.console import console, print_json, state, table
+from recorder.cli.look import bus_loads, look
+from recorder.cli.toml_text import resolved, toml
+from recorder.configfile import check_files, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recorder.cli.look import Look
+    from recorder.config import Config
+
+#: Above this share a bus has no room for a repeated transfer or a longer sentence.
+_MOST_LOAD = 0.9
+_HOUR_S = 3600
+
+
+@click.command()
+@options.config
+@options.as_json
+def check(config_file: Path, as_json: bool) -> None:
+    """Print the resolved configuration, and open every device once.
+
+    Says for each device whether it is there and who it is, how much of its bus it needs, and for
+    all together what they write and for how many hours the spool has room. A device that a running
+    recorder has open is not touched. Exit code 1: a required device is missing, or a bus is too
+    slow.
+    """
+    config = load(config_file)
+    check_files(config)
+    looks = [look(config, one) for one in config.lanes]
+    storage, findings = _storage(config, looks), _findings(looks)
+    if as_json:
+        facts = {
+            "config": resolved(config),
+            "devices": [dataclasses.asdict(one) for one in looks],
+            "bus_loads": bus_loads(looks),
+            **storage,
+            "findings": findings,
+        }
+        print_json(facts)
+    else:
+        click.echo(toml(resolved(config)))
+        _print(looks, storage, findings)
+    raise SystemExit(1 if findings else 0)
+
+
+def _storage(config: Config, looks: Sequence[Look]) -> dict[str, float]:
+    bytes_per_s = sum(one.bytes_per_s for one in looks)
+    where = config.spool.directory
+    while not where.exists():
+        where = where.parent
+    stat = os.statvfs(where)
+    room_bytes = max(0, stat.f_bavail * stat.f_frsize - config.spool.free_floor_bytes)
+    return {
+        "bytes_per_s": round(bytes_per_s),
+        "gb_per_h": round(bytes_per_s * _HOUR_S / 1e9, 3),
+        "room_bytes": room_bytes,
+        "spool_h": round(room_bytes / bytes_per_s / _HOUR_S, 1),
+    }
+
+
+def _findings(looks: Sequence[Look]) -> list[str]:
+    found = [f"lane {one.lane}: {one.state}: {_why(one)}" for one in looks if one.is_missing]
+    for bus, share in bus_loads(looks).items():
+        if share > _MOST_LOAD:
+            found.append(f"{bus}: needs {share:.0%} of what it can carry; lower a rate or raise it")
+    return found
+
+
+def _why(one: Look) -> str:
+    return one.error or f"{one.place} gave nothing in 2.5 s"
+
+
+def _print(looks: Sequence[Look], storage: dict[str, float], findings: Sequence[str]) -> None:
+    shown = table("lane", "device", "state", "rate", "writes", right=("rate", "writes"))
+    for one in looks:
+        optional = "" if one.required else ", optional"
+        shown.add_row(
+            one.lane,
+            f"{one.driver} {one.place}",
+            state(one.state) + Text(f"{optional}{_who(one.device)}"),
+            f"{one.rate_hz:g} Hz",
+            f"{words.size(one.bytes_per_s)}/s",
+        )
+    out = console()
+    out.print(shown)
+    for bus, share in bus_loads(looks).items():
+        out.print(f"{bus}: {share:.0%} of what it can carry")
+    out.print(
+        f"all lanes: {storage['bytes_per_s'] / 1e6:.2f} MB/s, {storage['gb_per_h']:.2f} GB/h;"
+        f" the spool has room for {storage['spool_h']:,.0f} h ({words.size(storage['room_bytes'])})"
+    )
+    for text in findings:
+        out.print(Text(text, style="red"))
+    out.print(
+        Text("ready to record", "bold green") if not findings else Text("NOT ready", "bold red")
+    )
+
+
+def _who(device: dict[str, Any]) -> str:
+    names = [str(device[key]) for key in ("vendor", "model", "firmware") if device.get(key)]
+    return f": {' '.join(names)}" if names else ""

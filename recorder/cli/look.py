@@ -1,0 +1,185 @@
+"""A look at every device: who it is, what it gives, and what that costs its bus and the spool."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drivers.base import BadSampleError, DriverError
+from recorder import status
+from recorder.clock import boot_ns
+from recorder.devices import make_driver
+from recorder.record import HEADER_BYTES
+from recorder.schema import LaneSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drivers.base import Driver, Sample
+    from recorder.config import Config, Lane
+
+#: A look ends with so many samples, or after so long.
+_SAMPLES, _LOOK_S, _READ_S = 3, 2.5, 0.2
+#: A lane that gave a life sign within this time has its device open.
+_FRESH_S = 5.0
+#: What a driver of a fast chip gathers before it hands it over, at least.
+_BURST_S = 0.05
+#: JPEG of a street: 0.1 to 0.2 bytes per pixel; and a picture of unknown size.
+_PICTURE_BYTES_PER_PIXEL, _PICTURE_BYTES = 0.15, 100_000
+#: RMC, GGA, GSA, VTG of one epoch are 240 to 300 bytes; GSV and the like come on top.
+_EPOCH_BYTES, _UART_BITS_PER_BYTE = 300, 10
+#: 8 bits and an acknowledge; a tenth for addresses, registers and counts.
+_I2C_BITS_PER_BYTE, _I2C_OVERHEAD = 9, 1.1
+#: Standard mode, which a Raspberry Pi has unless its configuration says otherwise.
+_I2C_HZ = 100_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one lane's device showed.
+
+    Args:
+        lane: name of the lane.
+        driver: its driver.
+        required: whether the recording counts on it.
+        place: path of the device, and its address if it has one.
+        state: ``present``, ``in use`` (by the recorder that runs), ``silent`` (opened, but gave
+            nothing in 2.5 s) or ``absent``.
+        device: who it says it is.
+        error: why it is absent; empty if it is not.
+        rate_hz: samples per second that it is told to give.
+        bytes_per_s: into the spool, estimated from samples where there were some.
+        bus: ``uart`` or ``i2c`` and its path, empty if neither.
+        bus_load: share of the bus's capacity that this lane needs, None where it is not known.
+    """
+
+    lane: str
+    driver: str
+    required: bool
+    place: str
+    state: str
+    device: dict[str, Any]
+    error: str
+    rate_hz: float
+    bytes_per_s: float
+    bus: str
+    bus_load: float | None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether a recording would begin without this device although it is required."""
+        return self.required and self.state in ("absent", "silent")
+
+
+def look(config: Config, lane: Lane) -> Look:
+    """Open a lane's device once, unless the recorder that runs has it open; takes up to 4 s."""
+    driver = make_driver(lane)
+    seen = _in_use(config, lane) or _opened(driver)
+    bus, bus_load = _bus(driver)
+    return Look(
+        lane=lane.name,
+        driver=driver.kind,
+        required=lane.required,
+        place=_place(driver),
+        state=seen.state,
+        device=seen.device,
+        error=seen.error,
+        rate_hz=driver.rate_hz,
+        bytes_per_s=_bytes_per_s(driver, seen.samples),
+        bus=bus,
+        bus_load=bus_load,
+    )
+
+
+def bus_loads(looks: Iterable[Look]) -> dict[str, float]:
+    """Return the share of each bus's capacity that all its lanes need together."""
+    loads: dict[str, float] = {}
+    for one in looks:
+        if one.bus_load is not None:
+            loads[one.bus] = loads.get(one.bus, 0.0) + one.bus_load
+    return loads
+
+
+@dataclass(frozen=True)
+class _Seen:
+    state: str
+    device: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    samples: list[Sample] = field(default_factory=list)
+
+
+def _in_use(config: Config, lane: Lane) -> _Seen | None:
+    sign = status.read(config.spool.run_dir, f"lane-{lane.name}")
+    if sign is None or (boot_ns() - sign["boot_ns"]) / 1e9 > _FRESH_S:
+        return None
+    if sign["state"] == "running":
+        return _Seen("in use", sign["device"])
+    return _Seen("absent", error=sign["state"].removeprefix("absent: "))
+
+
+def _opened(driver: Driver) -> _Seen:
+    try:
+        with driver:
+            device = dataclasses.asdict(driver.open())
+            samples = _read(driver)
+            samples += driver.finish()
+    except DriverError as error:
+        return _Seen("absent", error=str(error))
+    return _Seen("present" if samples else "silent", device, samples=samples)
+
+
+def _read(driver: Driver) -> list[Sample]:
+    samples: list[Sample] = []
+    deadline_s = time.monotonic() + _LOOK_S
+    while len(samples) < _SAMPLES and time.monotonic() < deadline_s:
+        try:
+            sample = driver.read(_READ_S)
+        except BadSampleError:
+            continue  # the next may be whole; a device that gives nothing else is silent
+        if sample is not None:
+            samples.append(sample)
+    return samples
+
+
+def _place(driver: Driver) -> str:
+    device, address = getattr(driver, "device", ""), getattr(driver, "address", None)
+    return f"{device}" if address is None else f"{device} {address:#04x}"
+
+
+def _bytes_per_s(driver: Driver, samples: list[Sample]) -> float:
+    rows = sum(one.rows for one in samples)
+    if rows:
+        payload_bytes = sum(len(part) for one in samples for part in one.payload)
+        return driver.rate_hz * (payload_bytes + HEADER_BYTES * len(samples)) / rows
+    row_bytes = LaneSchema.of("", driver).row_bytes
+    if driver.blob is None:
+        rows_per_record = max(1.0, driver.rate_hz * _BURST_S)
+        return driver.rate_hz * (row_bytes + HEADER_BYTES / rows_per_record)
+    pixels = getattr(driver, "width", 0) * getattr(driver, "height", 0)
+    picture_bytes = pixels * _PICTURE_BYTES_PER_PIXEL or _PICTURE_BYTES
+    return driver.rate_hz * (row_bytes + picture_bytes + HEADER_BYTES)
+
+
+def _bus(driver: Driver) -> tuple[str, float | None]:
+    """Return the bus's name and the share of it that the driver needs."""
+    device = getattr(driver, "device", "")
+    if device.startswith("/"):
+        device = os.path.realpath(device)
+    if hasattr(driver, "baud"):
+        return f"uart {device}", driver.rate_hz * _EPOCH_BYTES * _UART_BITS_PER_BYTE / driver.baud
+    if hasattr(driver, "address"):
+        row_bits = LaneSchema.of("", driver).row_bytes * _I2C_BITS_PER_BYTE
+        return f"i2c {device}", driver.rate_hz * row_bits * _I2C_OVERHEAD / _i2c_hz(device)
+    return "", None
+
+
+def _i2c_hz(device: str) -> int:
+    stated = Path("/sys/bus/i2c/devices") / Path(device).name / "of_node/clock-frequency"
+    try:
+        return int.from_bytes(stated.read_bytes(), "big") or _I2C_HZ
+    except OSError:
+        return _I2C_HZ  # it does not say

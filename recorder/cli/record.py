@@ -1,0 +1,119 @@
+"""A session record in words, from its plain values (`Session.to_dict`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from recorder.cli import words
+from recorder.cli.console import console, state, table
+from recorder.session.ledger import CAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import RenderableType
+
+
+def quality(record: Mapping[str, Any]) -> str:
+    """Return the quality with its basis."""
+    return f"{record['quality']:.4f} {record['quality_basis']}"
+
+
+def losses(counts: Mapping[str, int]) -> str:
+    """Return how many samples were lost to each cause, in words.
+
+    Args:
+        counts: of some keys of `CAUSES`.
+    """
+    told = [f"{words.count(counts[one])} {text}" for one, text in CAUSES.items() if counts.get(one)]
+    return ", ".join(told) or "-"
+
+
+def rows(record: Mapping[str, Any]) -> int:
+    """Return how many samples of all lanes were stored."""
+    return sum(one["stored"] for one in record["lanes"])
+
+
+def print_list(records: Iterable[Mapping[str, Any]]) -> None:
+    """Print one line for each session."""
+    shown = table(
+        "id", "state", "start (UTC)", "duration", "quality", "rows", right=("duration", "rows")
+    )
+    for one in records:
+        said = one["state"] if one["recording"] == "stopped" else f"{one['state']}, recording"
+        shown.add_row(
+            one["id"][:8],
+            state(said),
+            words.utc(one["start_utc_ns"]) or "-",
+            words.duration(one["duration_ns"]),
+            quality(one),
+            words.count(rows(one)),
+        )
+    console().print(shown)
+
+
+def print_whole(record: Mapping[str, Any]) -> None:
+    """Print everything that a session record says."""
+    out = console()
+    out.print(_facts(record))
+    out.print(_ledger(record))
+    out.print(_lost(record))
+
+
+def _facts(record: Mapping[str, Any]) -> RenderableType:
+    shown = table("session", record["id"])
+    shown.add_row("name", record["identifier"] or "-")
+    shown.add_row("vehicle", f"{record['vehicle']} ({record['type']})")
+    why = f", recording {record['recording']}"
+    why += f" ({record['end_reason']})" if record["end_reason"] else ""
+    shown.add_row("state", state(record["state"]) + Text(why))
+    shown.add_row(
+        "start",
+        f"{words.utc(record['start_utc_ns']) or '-'} (clock: {record['clock_source']})",
+    )
+    shown.add_row("duration", words.duration(record["duration_ns"]))
+    shown.add_row(
+        "quality",
+        f"{quality(record)}, worst lane {record['quality_min']:.4f}"
+        f" ({record['quality_min_lane'] or '-'}), at least {record['quality_lower']:.4f}",
+    )
+    shown.add_row(
+        "heartbeat",
+        f"{words.utc(record['heartbeat_utc_ns'])}, number {record['heartbeat_seq']},"
+        f" every {record['heartbeat_s']:g} s",
+    )
+    model = record["model"]
+    shown.add_row("model", f"{model.get('group', '-')}, version {model.get('version', 0)}")
+    for key in ("details", "dependencies"):
+        for name, value in record[key].items():
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            shown.add_row(f"{key[:-1] if key == 'details' else 'needs'} {name}", text)
+    if record["sources"]:
+        shown.add_row("sources", ", ".join(record["sources"]))
+    return shown
+
+
+def _ledger(record: Mapping[str, Any]) -> RenderableType:
+    columns = ("expected", "acquired", "stored", "delivered", "pending", "lost")
+    shown = table("lane", "rate", *columns, right=("rate", *columns), title="samples")
+    for one in record["lanes"]:
+        shown.add_row(
+            one["name"] if one["required"] else f"{one['name']} (optional)",
+            f"{one['rate_hz']:g} Hz",
+            *(words.count(one[key]) for key in columns[:-1]),
+            words.count(sum(one[cause] for cause in CAUSES)),
+        )
+    return shown
+
+
+def _lost(record: Mapping[str, Any]) -> RenderableType:
+    lines = [f"{one['name']}: {losses(one)}" for one in record["lanes"] if losses(one) != "-"]
+    if not record["ledger_ok"]:
+        lines.append("the ledger does not balance: this is a defect of the recorder")
+    if record["unaccounted_max_ns"]:
+        lines.append(
+            f"unaccounted: at most {words.duration(record['unaccounted_max_ns'])} at its end"
+        )
+    return Text("\n".join(["Lost:", *lines]) if lines else "Nothing was lost.")

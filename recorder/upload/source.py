@@ -1,0 +1,113 @@
+"""What the spool holds of one session, as the uploader looks at it again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recorder.clock import Mapping, boot_id, boot_ns
+from recorder.record import Anchor
+from recorder.session.session import Session
+from recorder.spool.watermark import durable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recorder.spool.spool import Spool
+    from recorder.spool.watermark import Watermark
+
+
+class Source:
+    """One session of the spool.
+
+    Args:
+        spool: the spool.
+        session_id: which session.
+    """
+
+    def __init__(self, spool: Spool, session_id: str) -> None:
+        self._spool = spool
+        self.session_id = session_id
+        self._seen_bytes = -1
+        self._water: Watermark | None = None
+        self.entries: list[dict[str, Any]] = []
+        self.session: Session = spool.session(session_id)
+        self.look(None)
+
+    def look(self, water: Watermark | None) -> None:
+        """Take note of what changed.
+
+        Args:
+            water: how far the session under recording is durable, read before this call.
+        """
+        self._water = water
+        size_bytes = self._spool.journal_path(self.session_id).stat().st_size
+        if size_bytes != self._seen_bytes:
+            self._seen_bytes = size_bytes
+            self.entries = self._spool.entries(self.session_id)
+            newest = next(one for one in reversed(self.entries) if one["entry"] == "session")
+            self.session = Session.from_dict(newest["session"])
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing will be recorded into it any more."""
+        return self.session.recording == "stopped"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is being recorded now, by a process that lives on this machine."""
+        return (
+            not self.is_stopped
+            and self._water is not None
+            and self._water.session_id == self.session_id
+            and self.session.boot_id == boot_id().hex()
+        )
+
+    def lanes(self) -> list[str]:
+        """Return the lanes that have records."""
+        return self._spool.lanes(self.session_id)
+
+    def folder(self, lane: str) -> Path:
+        """Return where a lane's segments lie."""
+        return self._spool.session_dir(self.session_id) / lane
+
+    def segments(self, lane: str) -> list[tuple[Path, int]]:
+        """Return a lane's segments in order, and how far each may be told to the outside.
+
+        Of a stopped session that is all: its segments were made durable before it was stopped.
+        """
+        if not self.is_stopped:
+            try:
+                return durable(self._spool, self.session_id, lane, self._water)
+            except FileNotFoundError:  # one was given up just now; the next look sees the rest
+                return []
+        found: list[tuple[Path, int]] = []
+        for path in self._spool.segments(self.session_id, lane):
+            try:
+                found.append((path, path.stat().st_size))
+            except FileNotFoundError:
+                continue
+        return found
+
+    def mapping(self) -> Mapping:
+        """Return boot time to UTC as it is known now.
+
+        If nobody ever vouched for the time it is what the system's clock said at the first
+        heartbeat, with the source ``none``.
+        """
+        anchors = self._spool.anchors(self.session.boot_id)
+        trusted = [one for one in anchors if one.source != "none"]
+        return Mapping.through(trusted or [self._untrusted()])
+
+    def _untrusted(self) -> Anchor:
+        beats = (one["session"] for one in self.entries if one["entry"] == "session")
+        first = next((one for one in beats if one["heartbeat_utc_ns"]), None)
+        if first is not None:
+            return Anchor(first["heartbeat_boot_ns"], 0, first["heartbeat_utc_ns"], 0, "none")
+        written_ns = self._spool.journal_path(self.session_id).stat().st_mtime_ns
+        return Anchor(self.session.announced_boot_ns, 0, written_ns, 0, "none")
+
+    def waits_for_time(self, most_s: float) -> bool:
+        """Tell whether a trusted time may still come before anything is sent."""
+        if self.is_stopped or self.mapping().source != "none":
+            return False
+        return boot_ns() - self.session.announced_boot_ns < most_s * 1e9

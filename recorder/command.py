@@ -7,8 +7,10 @@ What changes the recording is journalled before it is answered.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from recorder.errors import RecorderError
@@ -54,11 +56,7 @@ class CommandServer:
             except BlockingIOError:
                 return
             with peer:
-                peer.settimeout(_PATIENCE_S)
-                try:
-                    peer.sendall(json.dumps(_reply(peer, answer)).encode() + b"\n")
-                except OSError:
-                    continue  # whoever asked is gone; what was asked for is done and journalled
+                _serve(peer, answer)
 
     def close(self) -> None:
         """Stop listening; may be called twice."""
@@ -66,19 +64,28 @@ class CommandServer:
         self._path.unlink(missing_ok=True)
 
 
-def _reply(
-    peer: socket.socket, answer: Callable[[dict[str, Any]], dict[str, Any]]
-) -> dict[str, Any]:
+def _serve(peer: socket.socket, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     try:
-        request = json.loads(_line(peer))
-        return {"ok": True, **answer(request)}
-    except (RecorderError, ValueError, KeyError, TypeError) as error:
+        line = _line(peer, _PATIENCE_S)
+    except OSError:
+        return  # whoever asked is gone, or takes longer than the recording can wait
+    reply = json.dumps(_reply(line, answer)).encode() + b"\n"
+    with contextlib.suppress(OSError):  # gone meanwhile; what was asked for is done and journalled
+        peer.sendall(reply)
+
+
+def _reply(line: bytes, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return {"ok": True, **answer(json.loads(line))}
+    except (RecorderError, ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         return {"ok": False, "error": str(error)}
 
 
-def _line(peer: socket.socket) -> bytes:
+def _line(peer: socket.socket, patience_s: float) -> bytes:
     received = b""
+    until_s = time.monotonic() + patience_s
     while not received.endswith(b"\n") and len(received) < _MOST_BYTES:
+        peer.settimeout(max(until_s - time.monotonic(), 0.001))
         more = peer.recv(4096)
         if not more:
             break
@@ -97,8 +104,8 @@ def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: 
         try:
             peer.connect(str(path))
             peer.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(_line(peer))
-        except OSError as error:
+            answer: dict[str, Any] = json.loads(_line(peer, 10 * _PATIENCE_S))
+        except (OSError, json.JSONDecodeError) as error:
             raise RecorderError(f"no recorder answers at {path}: {error}") from error
     if not answer.pop("ok"):
         raise RecorderError(answer["error"])

@@ -65,7 +65,7 @@ class Lane:
         self._notifier = Notifier()
         self._state = "opening"
         self._device: dict[str, Any] = {}
-        self._next_sign_ns = self._next_anchor_ns = 0
+        self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = 0
 
     def run(self, stop: Stop) -> None:
         """Fill the ring until told to stop; open the device again when it fails."""
@@ -83,6 +83,7 @@ class Lane:
                 failures += 1
         self._notifier.stopping()
         self._event({"event": "stopped"})
+        self._state = "stopped"
         self._sign()
 
     def _read(self, driver: Driver, stop: Stop) -> None:
@@ -101,6 +102,7 @@ class Lane:
 
     def _put(self, sample: Sample) -> None:
         booked = self._booking.sample(sample)
+        self._last_sample_ns = booked.boot_ns
         self._ring.put(record.DATA, sample.rows, booked, sample.payload, sample.boot_ns)
         self._booking.state = self._ring.state
         if sample.utc_ns is not None and sample.boot_ns >= self._next_anchor_ns:
@@ -158,7 +160,7 @@ class Lane:
             "samples": state.seqno,
             "expected": state.expected,
             "losses": dataclasses.asdict(state.losses),
-            "last_boot_ns": state.boot_ns,
+            "last_boot_ns": self._last_sample_ns,
             "ring_bytes": state.position - self._ring.tail_position(),
             "ring_capacity_bytes": self._ring.capacity_bytes,
         }

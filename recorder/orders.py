@@ -50,8 +50,9 @@ def _start(spooler: Spooler) -> dict[str, Any]:
 
 
 def _stop(spooler: Spooler) -> dict[str, Any]:
-    session = _running(spooler).session
+    _running(spooler)
     spooler.commit()
+    session = _running(spooler).session
     spooler.end("operator")
     return {"id": session.id}
 
@@ -76,13 +77,23 @@ def _set(
     spooler: Spooler, identifier: str | None = None, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     recording = _running(spooler)
+    added = details or {}
+    if not all(isinstance(one, (str, int, float, bool)) for one in added.values()):
+        raise RecorderError("details are texts, numbers, true or false")
     if identifier is not None:
+        try:
+            recording.tell_time(spooler.anchors, identifier)
+        except (ValueError, LookupError, AttributeError) as error:
+            raise RecorderError(
+                f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"
+            ) from error
         spooler.identifier = identifier
-        recording.tell_time(spooler.anchors, identifier)
-    recording.session.details.update(details or {})
+    session = recording.session
+    session.details.update(added)
+    session.revision += 1
     recording.note_session()
-    recording.note({"entry": "command", "command": "set", "details": details or {}})
-    return {"id": recording.session.id, "identifier": recording.session.identifier}
+    recording.note({"entry": "command", "command": "set", "details": added})
+    return {"id": session.id, "identifier": session.identifier}
 
 
 def _running(spooler: Spooler) -> Recording:

@@ -40,30 +40,33 @@ def hold(directory: Path, lane: str) -> int:
 
 
 def attach(directory: Path, schema: LaneSchema, capacity_bytes: int) -> RingWriter:
-    """Go on with the lane's newest ring, or make one if none fits this boot, schema and size."""
-    mine = [path for path in directory.glob(f"*{_SUFFIX}") if _lane(path) == schema.lane]
-    fitting: list[RingWriter] = []
-    for path in mine:
-        try:
-            ring = RingWriter(path)
-        except RingError:
-            continue
-        same = ring.boot_id == boot_id() and ring.schema == schema
-        if same and ring.capacity_bytes == capacity_bytes:
-            fitting.append(ring)
-        else:
+    """Go on with the lane's newest ring, or make one if that does not fit schema and size.
+
+    An older one that fits is never taken up: the spooler removes it as soon as it is empty.
+    """
+    rings: list[RingWriter] = []
+    for path in directory.glob(f"*{_SUFFIX}"):
+        if _lane(path) == schema.lane:
+            try:
+                rings.append(RingWriter(path))
+            except RingError:
+                continue
+    mine = [ring for ring in rings if ring.boot_id == boot_id()]
+    newest = max(mine, key=lambda one: one.created_boot_ns, default=None)
+    fits = newest and newest.schema == schema and newest.capacity_bytes == capacity_bytes
+    chosen = newest if fits else None
+    for ring in rings:
+        if ring is not chosen:
             ring.close()
-    fitting.sort(key=lambda one: one.created_boot_ns)
-    for old in fitting[:-1]:
-        old.close()
-    return fitting[-1] if fitting else _make(directory, schema, capacity_bytes)
+    return chosen or _make(directory, schema, capacity_bytes)
 
 
 def _make(directory: Path, schema: LaneSchema, capacity_bytes: int) -> RingWriter:
     # Written beside its place and moved there, so that no half one is ever seen.
     epoch = int.from_bytes(os.urandom(8), "little") | 1
     path = directory / f"{schema.lane}.{epoch:016x}{_SUFFIX}"
-    draft = path.with_suffix(".draft")
+    # One name for all: what a lane that was killed here left behind is written over.
+    draft = directory / f"{schema.lane}.draft"
     write_empty(draft, schema, epoch, capacity_bytes)
     draft.rename(path)
     return RingWriter(path)

@@ -34,19 +34,24 @@ class Notifier:
     """
 
     def __init__(self) -> None:
-        self._systemd = sdnotify.SystemdNotifier()
+        # Made only where somebody listens: the library never closes its socket.
+        self._systemd = sdnotify.SystemdNotifier() if "NOTIFY_SOCKET" in os.environ else None
 
     def ready(self, status: str) -> None:
         """Say that this process has recovered and loops."""
-        self._systemd.notify(f"READY=1\nSTATUS={status}")
+        self._say(f"READY=1\nSTATUS={status}")
 
     def ping(self, status: str) -> None:
         """Say from the working loop that it turns."""
-        self._systemd.notify(f"WATCHDOG=1\nSTATUS={status}")
+        self._say(f"WATCHDOG=1\nSTATUS={status}")
 
     def stopping(self) -> None:
         """Say that this process is ending on request."""
-        self._systemd.notify("STOPPING=1")
+        self._say("STOPPING=1")
+
+    def _say(self, words: str) -> None:
+        if self._systemd is not None:
+            self._systemd.notify(words)
 
 
 def set_up_log(name: str, level: int = logging.INFO) -> None:

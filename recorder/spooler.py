@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import logging
+import os
 import select
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,13 @@ from recorder.orders import answer
 from recorder.ring_files import ReaderSet
 from recorder.service import Notifier, Stop, entry
 from recorder.spool.announce import new_session
+from recorder.spool.counts import Counts
 from recorder.spool.journal import Journal
-from recorder.spool.lane_log import Counts
 from recorder.spool.quota import free_bytes, make_room
 from recorder.spool.receipts import delivered, receipts
 from recorder.spool.recording import Recording, is_of_this_boot
 from recorder.spool.spool import Spool
+from recorder.spool.takeover import left_running, why_over
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
     from recorder.ring import RingReader
 
 log = logging.getLogger(__name__)
-
-#: A session of this boot whose last heartbeat is older than three periods and this is given up.
-STALE_SLACK_S = 5.0
 
 
 class Spooler:
@@ -54,6 +53,7 @@ class Spooler:
         self._notifier = Notifier()
         config.rings_dir.mkdir(parents=True, exist_ok=True)
         self.spool = _spool(config.spool_dir)
+        self._lock = self.spool.hold()
         self._rings = ReaderSet(config.rings_dir)
         self.anchors = self.spool.anchors(boot_id().hex())
         self._anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
@@ -68,29 +68,29 @@ class Spooler:
         """End what other boots and dead processes left; go on with a session of this boot."""
         water = Watermark.read(self._config.watermark_file)
         going_on: Recording | None = None
-        for session_id in self.spool.session_ids():
-            session = self.spool.session(session_id)
-            if session.recording == "stopped":
-                continue
-            age_s = (boot_ns() - session.heartbeat_boot_ns) / 1e9
-            fresh = age_s <= 3 * session.heartbeat_s + STALE_SLACK_S
+        for session in left_running(self.spool):
             recording = Recording.resume(
                 self.spool,
                 session,
                 self._config.spool.segment_bytes,
                 water if is_of_this_boot(session) else None,
             )
-            if is_of_this_boot(session) and fresh:
+            for text in recording.refused:
+                log.error("cannot be read and stays where it is: %s", text)
+            reason = why_over(session, [one.name for one in self._config.lanes])
+            if reason is None:
                 going_on = recording
-                log.info("session %s goes on", session_id)
+                log.info("session %s goes on", session.id)
             else:
-                self._end_orphan(recording)
+                self._end_orphan(recording, reason)
         return going_on
 
-    def _end_orphan(self, recording: Recording) -> None:
+    def _end_orphan(self, recording: Recording, reason: str) -> None:
         session = recording.session
-        reason = "watchdog" if is_of_this_boot(session) else "power_loss"
-        session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
+        if reason == "power_loss":
+            session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
+        else:
+            self._bases.update(recording.behind())
         recording.tell_time(self.spool.anchors(session.boot_id), self.identifier)
         recording.end(reason, is_destination=self._is_destination)
         log.warning("session %s was left behind: ended as %s", session.id, reason)
@@ -138,17 +138,31 @@ class Spooler:
         self._trouble = ""
         for ring in self._rings:
             self._take(ring)
+        if self._make_durable():
+            for ring in self._rings:
+                ring.free(ring.position)
+            self._rings.retire()
+            self._roll_over()
+        self._told = self._trouble
+        self._sign()
+
+    def _make_durable(self) -> bool:
+        """Commit what was taken; False if the disk is full and the next commit has to do it."""
         recording = self.recording
-        if recording is not None:
+        if recording is None:
+            return True
+        try:
+            if self._trouble:
+                make_room(self.spool, self._config, recording)
             self._note_anchors(recording.take_anchors())
             self._beat(recording)
-            recording.commit().publish(self._config.watermark_file)
+            water = recording.commit()
+        except OSError as error:
+            self._in_trouble(f"journal: {error}")
+            return False
+        water.publish(self._config.watermark_file)
         self._anchor_journal.sync()
-        for ring in self._rings:
-            ring.free(ring.position)
-        self._rings.retire()
-        self._roll_over()
-        self._sign()
+        return True
 
     def _take(self, ring: RingReader) -> None:
         recording = self.recording
@@ -157,17 +171,18 @@ class Spooler:
                 self._bases[ring.epoch] = Counts.behind(header)
             return
         lane = recording.lanes[ring.schema.lane]
-        ring.position = max(ring.position, lane.durable_position(ring.epoch))
+        base = self._bases.get(ring.epoch)
+        taken = lane.durable_position(ring.epoch), base.position if base else 0
+        ring.position = max(ring.position, *taken)
         try:
-            recording.take(ring, self._bases.get(ring.epoch))
+            recording.take(ring, base)
         except OSError as error:
             self._in_trouble(f"{ring.schema.lane}: {error}")
-            make_room(self.spool, self._config, recording)
 
     def _in_trouble(self, text: str) -> None:
-        if text != self._told:
-            log.warning("cannot write: %s; the rings hold what they can", text)
-        self._trouble = self._told = text
+        self._trouble = f"cannot write: {text}"
+        if not self._told:
+            log.warning("%s; the rings hold what they can", self._trouble)
 
     def _note_anchors(self, anchors: list[Anchor]) -> None:
         for anchor in anchors:
@@ -205,10 +220,8 @@ class Spooler:
         recording = self.recording
         if recording is None:
             return
-        for ring in self._rings:
-            behind = recording.lanes[ring.schema.lane].behind(ring.epoch)
-            if behind is not None and reason != "shutdown":
-                self._bases[ring.epoch] = behind
+        if reason != "shutdown":
+            self._bases.update(recording.behind())
         recording.tell_time(self.anchors, self.identifier)
         recording.beat(self.anchors)
         recording.end(reason, is_destination=self._is_destination)
@@ -221,6 +234,7 @@ class Spooler:
         words = f"recording {session.id[:8]}" if session else "no session"
         facts = {
             "state": self._trouble or words,
+            "trouble": self._trouble,
             "session": session.to_dict() if session else None,
             "free_bytes": free_bytes(self.spool.directory),
         }
@@ -234,6 +248,9 @@ class Spooler:
         self._commands.close()
         self._anchor_journal.close()
         self._rings.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def _spool(directory: Path) -> Spool:

@@ -93,7 +93,7 @@ def _print(looks: Sequence[Look], storage: dict[str, float], findings: Sequence[
             f"{one.driver} {one.place}",
             state(one.state) + Text(f"{optional}{_who(one.device)}"),
             f"{one.rate_hz:g} Hz",
-            f"{words.size(one.bytes_per_s)}/s",
+            f"{'' if one.is_measured else 'about '}{words.size(one.bytes_per_s)}/s",
         )
     out = console()
     out.print(shown)

@@ -84,10 +84,12 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
     if session is None:
         out.print("No session is being recorded.")
     else:
-        since = words.utc(session["start_utc_ns"]) or "the first sample is awaited"
+        since = words.utc(session["start_utc_ns"])
+        out.print(f"[bold]session[/] {session['id']}: {session['state']}")
         out.print(
-            f"[bold]session[/] {session['id']}  {session['state']}, since {since},"
-            f" {words.duration(session['duration_ns'])}, quality {quality(session)}"
+            f"since {since}, {words.duration(session['duration_ns'])}, quality {quality(session)}"
+            if since
+            else "its first sample is awaited"
         )
     out.print(shown)
 

@@ -52,7 +52,8 @@ class Look:
         device: who it says it is.
         error: why it is absent; empty if it is not.
         rate_hz: samples per second that it is told to give.
-        bytes_per_s: into the spool, estimated from samples where there were some.
+        bytes_per_s: into the spool.
+        is_measured: whether that comes from samples; else pictures of a usual size are assumed.
         bus: ``uart`` or ``i2c`` and its path, empty if neither.
         bus_load: share of the bus's capacity that this lane needs, None where it is not known.
     """
@@ -66,6 +67,7 @@ class Look:
     error: str
     rate_hz: float
     bytes_per_s: float
+    is_measured: bool
     bus: str
     bus_load: float | None
 
@@ -90,6 +92,7 @@ def look(config: Config, lane: Lane) -> Look:
         error=seen.error,
         rate_hz=driver.rate_hz,
         bytes_per_s=_bytes_per_s(driver, seen.samples),
+        is_measured=bool(seen.samples),
         bus=bus,
         bus_load=bus_load,
     )

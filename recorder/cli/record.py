@@ -46,12 +46,17 @@ def print_list(records: Iterable[Mapping[str, Any]]) -> None:
         shown.add_row(
             one["id"][:8],
             state(said),
-            words.utc(one["start_utc_ns"]) or "-",
+            _second(one["start_utc_ns"]),
             words.duration(one["duration_ns"]),
             quality(one),
             words.count(rows(one)),
         )
     console().print(shown)
+
+
+def _second(utc_ns: int | None) -> str:
+    text = words.utc(utc_ns)
+    return "-" if text is None else text[:19].replace("T", " ")
 
 
 def print_whole(record: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recorder.spool.segment import epoch_of, first_seqno_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -87,7 +89,6 @@ def explain(gaps: Iterable[Gap], entries: Sequence[dict[str, Any]]) -> list[Expl
 def _evicted(tombstones: Iterable[dict[str, Any]], epoch: int, begin: int, end: int) -> int:
     count = 0
     for one in tombstones:
-        first_seqno, _, of_epoch = one["file"].partition(".")[0].partition("-")
-        if int(of_epoch, 16) == epoch and begin <= int(first_seqno) < end:
+        if epoch_of(one["file"]) == epoch and begin <= first_seqno_of(one["file"]) < end:
             count += one["rows"]
     return count

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import DamagedError
 from recorder.spool import journal
+from recorder.spool.batch import Batch
 from recorder.spool.counts import Counts
 from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import SegmentHead, SegmentWriter
@@ -16,40 +15,10 @@ from recorder.spool.segment import SegmentHead, SegmentWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recorder import record
     from recorder.ring import RingReader
     from recorder.session.ledger import LaneLedger
     from recorder.spool.journal import Journal
-
-
-@dataclass
-class _Batch:
-    """Records of one ring that go to one segment in one write."""
-
-    position: int
-    headers: list[record.Header] = field(default_factory=list)
-    runs: list[memoryview] = field(default_factory=list)
-    anchors: list[record.Anchor] = field(default_factory=list)
-    rows: int = 0
-    size_bytes: int = 0
-
-    def add(self, header: record.Header, runs: list[memoryview]) -> None:
-        self.headers.append(header)
-        self.runs += runs
-        self.rows += header.rows
-        self.size_bytes += header.size_bytes
-        if header.kind == record.ANCHOR:
-            self.anchors.append(record.Anchor.unpack(b"".join(runs)[record.HEADER_BYTES :]))
-
-    def piece(self) -> Piece:
-        """Return what it holds, in the words that recovery uses."""
-        data = [header for header in self.headers if header.rows]
-        return Piece(
-            behind=Counts.behind(self.headers[-1]),
-            before=Counts.before(self.headers[0]),
-            rows=self.rows,
-            first_boot_ns=data[0].boot_ns if data else None,
-            last_boot_ns=data[-1].last_boot_ns if data else None,
-        )
 
 
 class LaneLog:
@@ -105,12 +74,12 @@ class LaneLog:
             OSError: the disk did not take it; what was appended is kept, the rest stays in the
                 ring.
         """
-        batch = _Batch(ring.position)
+        batch = Batch(ring.position)
         try:
             for header, runs in ring.records():
                 if not self._goes_on(header, batch):
                     self._flush(batch, base)
-                    batch = _Batch(header.position)
+                    batch = Batch(header.position)
                     self._begin_segment(ring, header)
                 batch.add(header, runs)
             self._flush(batch, base)
@@ -118,14 +87,14 @@ class LaneLog:
             ring.position = batch.position
             raise
 
-    def _goes_on(self, header: record.Header, batch: _Batch) -> bool:
+    def _goes_on(self, header: record.Header, batch: Batch) -> bool:
         segment = self._segment
         if segment is None or segment.head.epoch != header.epoch:
             return False
         if not batch.headers and self._next_position != header.position:
             return False
-        if not batch.headers and segment.is_empty:
-            return True  # it was begun for this very record, which the disk did not take then
+        if header.seqno == segment.head.first_seqno:
+            return True  # the next segment would have the same name
         return segment.end_bytes + batch.size_bytes + header.size_bytes <= self._segment_bytes
 
     def _begin_segment(self, ring: RingReader, header: record.Header) -> None:
@@ -146,7 +115,7 @@ class LaneLog:
         self._unsynced.append(self._segment)
         self._new_files = True
 
-    def _flush(self, batch: _Batch, base: Counts | None) -> None:
+    def _flush(self, batch: Batch, base: Counts | None) -> None:
         segment = self._segment
         if not batch.headers or segment is None:
             return
@@ -238,16 +207,16 @@ class LaneLog:
         segment = self._segment
         return (segment.path.name, segment.end_bytes) if segment else self._sealed_end
 
-    def behind(self, epoch: int) -> Counts | None:
-        """Return the counts behind what was taken from an epoch last, for the next session."""
-        return self._at[epoch] if epoch in self._positions else None
+    def behind(self) -> dict[int, Counts]:
+        """Return, by ring epoch, the counts behind what was taken last, for the next session."""
+        return {epoch: self._at[epoch] for epoch in self._positions}
 
     def resume(
         self,
         entries: list[dict[str, Any]],
         segments: list[tuple[Path, int]],
         *,
-        is_durable: bool,
+        is_this_boot: bool,
     ) -> list[str]:
         """Take up the account and the open segment after the death of the process that held them.
 
@@ -256,7 +225,7 @@ class LaneLog:
         Args:
             entries: the session's journal.
             segments: the lane's segments in order, with the durable length of each.
-            is_durable: whether all of these lengths are known to be durable (by the watermark).
+            is_this_boot: whether only the process died, and not the machine.
 
         Returns:
             Which segments cannot be read, with the reason; they stay where they are.
@@ -266,7 +235,7 @@ class LaneLog:
             if one["entry"] == "epoch":
                 self._at[one["epoch"]] = Counts.from_dict(one)
         refused: list[str] = []
-        for piece in pieces(mine, segments, is_durable=is_durable):
+        for piece in pieces(mine, segments, is_this_boot=is_this_boot):
             if isinstance(piece, DamagedError):
                 refused.append(str(piece))
             else:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder.errors import DamagedError
 from recorder.spool.journal import Journal
 from recorder.spool.receipts import receipts
-from recorder.spool.recover import contents
+from recorder.spool.segment import epoch_of, first_seqno_of, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,29 +95,30 @@ def evictable(spool: Spool, upload_dir: Path, open_files: set[Path]) -> list[Evi
     found: list[Evictable] = []
     for session_id in spool.session_ids():
         given = receipts(upload_dir / session_id)
+        entries = spool.entries(session_id)
+        sealed = {one["file"]: one for one in entries if one["entry"] == "sealed"}
         for lane in spool.lanes(session_id):
-            paths = [path for path in spool.segments(session_id, lane) if path not in open_files]
-            found += _of_lane(session_id, lane, paths, given)
+            for path in spool.segments(session_id, lane):
+                entry = sealed.get(path.name)
+                if entry is not None and path not in open_files:
+                    found += _evictable(session_id, path, entry, given)
     # Sorting is stable: within each class the sessions' and segments' own order, oldest first.
     return sorted(found, key=lambda one: (not one.is_delivered, not one.has_blobs))
 
 
-def _of_lane(
-    session_id: str, lane: str, paths: list[Path], given: list[Receipt]
+def _evictable(
+    session_id: str, path: Path, entry: dict[str, Any], given: list[Receipt]
 ) -> Iterator[Evictable]:
-    for path in paths:
-        try:
-            held = contents(path)
-        except DamagedError:
-            continue
-        if held.last is None:
-            continue
-        first = held.first.seqno if held.first else held.last.seqno
-        covered = any(
-            one.lane == lane
-            and one.epoch == held.last.epoch
-            and one.from_seqno <= first
-            and held.last.next_seqno <= one.to_seqno
-            for one in given
-        )
-        yield Evictable(session_id, lane, path, held.rows, covered, held.has_blobs)
+    try:
+        has_blobs = read_head(path).schema.blob is not None
+    except DamagedError:
+        return
+    lane, epoch = entry["lane"], epoch_of(path.name)
+    covered = any(
+        one.lane == lane
+        and one.epoch == epoch
+        and one.from_seqno <= first_seqno_of(path.name)
+        and entry["seqno"] <= one.to_seqno
+        for one in given
+    )
+    yield Evictable(session_id, lane, path, entry["rows"], covered, has_blobs)

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
 from recorder.clock import Mapping, basic_utc, boot_id, boot_ns, system_anchor
+from recorder.errors import SpoolError
+from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.journal import Journal
-from recorder.spool.lane_log import Counts, LaneLog
-from recorder.spool.watermark import Watermark
+from recorder.spool.lane_log import LaneLog
+from recorder.spool.segment import has_head
+from recorder.spool.watermark import Watermark, durable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from recorder.record import Anchor
     from recorder.ring import RingReader
+    from recorder.spool.counts import Counts
     from recorder.spool.spool import Spool
 
 
@@ -38,6 +41,8 @@ class Recording:
         self.spool = spool
         self.session = session
         self._journal = log
+        #: Segments that cannot be read, with the reason; they stay where they are.
+        self.refused: list[str] = []
         folder = spool.session_dir(session.id)
         raw_id = uuid.UUID(session.id).bytes
         settled = session.announced_boot_ns + START_ALLOWANCE_NS
@@ -57,17 +62,20 @@ class Recording:
     def announce(
         cls, spool: Spool, session: Session, config: dict[str, Any], segment_bytes: int
     ) -> Recording:
-        """Begin a session that has no data yet; durable on return."""
-        path = spool.journal_path(session.id)
+        """Begin a session that has no data yet; durable on return, and whole or not there."""
         number = max((spool.number(one) for one in spool.session_ids()), default=0) + 1
-        log = Journal(path)
-        journal.sync_directory(path.parent.parent)
+        draft = spool.draft_path
+        draft.unlink(missing_ok=True)
+        log = Journal(draft)
         log.append({"entry": "announced", "number": number})
         log.append({"entry": "config", "config": config})
-        self = cls(spool, session, log, segment_bytes)
-        self.note_session()
+        log.append(_entry(session))
         log.sync()
-        return self
+        log.close()
+        folder = spool.session_dir(session.id)
+        draft.parent.rename(folder)
+        journal.sync_directory(folder.parent)
+        return cls(spool, session, Journal(spool.journal_path(session.id)), segment_bytes)
 
     @classmethod
     def resume(
@@ -82,24 +90,34 @@ class Recording:
             water: the last watermark of this boot, or None after a loss of power: then what
                 verifies counts.
         """
-        session.lanes = [_blank(one) for one in session.lanes]
+        told = session.lanes
+        session.lanes = [_blank(one) for one in told]
         log = Journal(spool.journal_path(session.id))
         self = cls(spool, session, log, segment_bytes)
+        self._remove_evicted()
+        is_this_boot = is_of_this_boot(session)
         mine = water if water is not None and water.session_id == session.id else None
-        for name, lane in self.lanes.items():
+        for lane, account in zip(self.lanes.values(), told, strict=True):
+            segments = durable(spool, session.id, account.name, mine)
+            self.refused += lane.resume(log.entries, segments, is_this_boot=is_this_boot)
             if mine is not None:
-                segments = mine.durable(spool, name)
-            else:
-                found = spool.segments(session.id, name)
-                segments = [(path, path.stat().st_size) for path in found]
-            lane.resume(log.entries, segments)
-            self._remove_undurable(name, [path.name for path, _ in segments])
+                self._remove_undurable(account.name, [path.name for path, _ in segments])
+            if not is_this_boot:
+                lane.lose_tail(account)
+        self._note_first_sample()
         return self
+
+    def _remove_evicted(self) -> None:
+        # The tombstone was written, then the process died.
+        for one in self._journal.entries:
+            if one["entry"] == "evicted":
+                folder = self.spool.session_dir(self.session.id) / one["lane"]
+                (folder / one["file"]).unlink(missing_ok=True)
 
     def _remove_undurable(self, lane: str, kept: Sequence[str]) -> None:
         # Made after the last commit: nothing in them was ever acknowledged, the rings hold it all.
         for path in self.spool.segments(self.session.id, lane):
-            if path.name not in kept:
+            if path.name not in kept and has_head(path):
                 path.unlink()
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
@@ -118,30 +136,56 @@ class Recording:
 
         Returns:
             How far the session is durable now.
+
+        Raises:
+            OSError: the journal could not be written; nothing is lost, the next commit tries again.
+            SpoolError: what was written cannot be made durable. Nothing of it can be trusted any
+                more: this process must end, and the next one begins again behind the watermark.
         """
-        for lane in self.lanes.values():
-            lane.sync()
-        if self.session.state.name == "waiting" and self._has_data():
-            self.session.happen("first_sample")
-            self.note_session()
-        self._journal.sync()
+        self._sync_lanes()
+        self._note_first_sample()
+        self._sync_journal()
         return Watermark(
             self.session.id, {name: lane.end for name, lane in self.lanes.items() if lane.end}
         )
 
-    def _has_data(self) -> bool:
-        return any(one.stored for one in self.session.lanes)
+    def _sync_lanes(self) -> None:
+        try:
+            for lane in self.lanes.values():
+                lane.sync()
+        except OSError as error:
+            raise SpoolError(f"what was written cannot be made durable: {error}") from error
+
+    def _sync_journal(self) -> None:
+        try:
+            self._journal.sync()
+        except OSError as error:
+            raise SpoolError(f"the journal cannot be made durable: {error}") from error
+
+    def _note_first_sample(self) -> None:
+        is_waiting = self.session.state.name == "waiting"
+        if is_waiting and any(one.stored for one in self.session.lanes):
+            self.session.happen("first_sample")
+            self.note_session()
 
     def tell_time(self, anchors: Sequence[Anchor], identifier: str) -> None:
         """Work out when the session began, and its name, from what is known of the time."""
-        mapping = Mapping.through([*anchors, system_anchor()])
         session = self.session
+        mapping = Mapping.through([*anchors, self._own_anchor()])
         session.clock_source = mapping.source
         start = session.start_boot_ns
         session.start_utc_ns = None if start is None else mapping.utc_ns(start)
         session.identifier = identifier.format(
             vehicle=session.vehicle, start=basic_utc(session.start_utc_ns), id8=session.id[:8]
         )
+
+    def _own_anchor(self) -> Anchor:
+        """Return what the system's clock said last in the session's boot; nobody vouches for it."""
+        session = self.session
+        if is_of_this_boot(session):
+            return system_anchor()
+        boot = session.heartbeat_boot_ns
+        return Anchor(boot, boot, session.heartbeat_utc_ns, 0, "none")
 
     def beat(self, anchors: Sequence[Anchor]) -> None:
         """Journal a heartbeat: the whole record; durable with the next commit."""
@@ -152,7 +196,7 @@ class Recording:
 
     def note_session(self) -> None:
         """Journal the whole record; durable with the next commit."""
-        self._journal.append({"entry": "session", "session": self.session.to_dict()})
+        self._journal.append(_entry(self.session))
 
     def note(self, entry: dict[str, Any]) -> None:
         """Journal something and make it durable before returning."""
@@ -161,10 +205,14 @@ class Recording:
     def bury(self, tombstone: dict[str, Any]) -> None:
         """Journal that a segment of this session is given up, durably, and count its samples."""
         self.note(tombstone)
-        if not tombstone["delivered"]:
-            account = self.lanes[tombstone["lane"]].ledger
-            account.lost_evicted += tombstone["rows"]
-            account.pending -= tombstone["rows"]
+        self.lanes[tombstone["lane"]].bury(tombstone["rows"], delivered=tombstone["delivered"])
+
+    def behind(self) -> dict[int, Counts]:
+        """Return, by ring epoch, up to where this session took, for the next one to go on from."""
+        found: dict[int, Counts] = {}
+        for lane in self.lanes.values():
+            found.update(lane.behind())
+        return found
 
     def open_files(self) -> set[Path]:
         """Return the segments that are being written."""
@@ -182,14 +230,14 @@ class Recording:
         """
         for lane in self.lanes.values():
             lane.seal()
-            lane.sync()
+        self._sync_lanes()
         self.session.stop(reason)
         if is_destination:
             for one in self.session.lanes:
                 one.delivered, one.pending = one.pending, 0
             self.session.finish()
         self.note_session()
-        self._journal.sync()
+        self._sync_journal()
         self.close()
 
     def close(self) -> None:
@@ -202,6 +250,10 @@ class Recording:
 def is_of_this_boot(session: Session) -> bool:
     """Tell whether a session was recorded in the boot that runs now."""
     return session.boot_id == boot_id().hex()
+
+
+def _entry(session: Session) -> dict[str, Any]:
+    return {"entry": "session", "session": session.to_dict()}
 
 
 def _blank(lane: LaneLedger) -> LaneLedger:

@@ -146,20 +146,20 @@ class Piece:
 
 
 def pieces(
-    entries: Sequence[dict[str, Any]], segments: Sequence[tuple[Path, int]], *, is_durable: bool
+    entries: Sequence[dict[str, Any]], segments: Sequence[tuple[Path, int]], *, is_this_boot: bool
 ) -> Iterator[Piece | DamagedError]:
     """Yield what each segment of a lane holds, oldest first; empty ones are passed over.
 
     Args:
         entries: what the session's journal says of the lane and of the session.
         segments: the segments that are there, in order, with the length to which each counts.
-        is_durable: whether these lengths are known to be durable. If not (a loss of power), only
-            what was sealed two heartbeats ago is taken from the journal: a commit lay between.
+        is_this_boot: whether only the process died. After a loss of power only what was sealed
+            two heartbeats ago is taken from the journal: a commit lay between.
     """
     sealed = {one["file"]: (at, one) for at, one in enumerate(entries) if one["entry"] == "sealed"}
     evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
     beats = [at for at, one in enumerate(entries) if one["entry"] == "session"]
-    settled_at = len(entries) if is_durable else (beats[-2:] or [0])[0]
+    settled_at = len(entries) if is_this_boot else (beats[-2:] or [0])[0]
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
     names = [*sealed, *(name for name in there if name not in sealed)]
     for name in names:
@@ -173,23 +173,25 @@ def pieces(
             if entry is not None and at < settled_at and end_bytes >= entry["bytes"]:
                 yield replace(Piece.from_dict(entry), path=path)
             else:
-                yield from _read(path, end_bytes, entry, is_last=name == names[-1])
+                is_last = name == names[-1]
+                found = _read(path, end_bytes, entry, is_last=is_last)
+                if found is not None:
+                    yield found
+                elif is_last and is_this_boot:
+                    path.unlink()  # the record that it was made for is in the ring: the name too
 
 
 def _read(
     path: Path, end_bytes: int, entry: dict[str, Any] | None, *, is_last: bool
-) -> Iterator[Piece | DamagedError]:
+) -> Piece | DamagedError | None:
     try:
         found = contents(path, end_bytes)
     except DamagedError as error:
-        yield error
-        return
+        return error
     if found.first is None or found.last is None:
-        if is_last:
-            path.unlink()  # its name may be needed again: the record it was made for is in the ring
-        return
+        return None
     is_whole = entry is not None and entry["bytes"] == found.end_bytes
-    yield Piece(
+    return Piece(
         Counts.before(found.first),
         Counts.behind(found.last),
         found.rows,

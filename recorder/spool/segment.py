@@ -118,7 +118,6 @@ class SegmentWriter:
         self.rows = 0
         try:
             self._append([memoryview(head.pack())])
-            self._begin_bytes = self.end_bytes
         except OSError:
             os.close(self._file)
             self.path.unlink()
@@ -135,16 +134,10 @@ class SegmentWriter:
         """
         self = cls.__new__(cls)
         self.path, self.head = path, read_head(path)
-        self._begin_bytes = len(self.head.pack())
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.ftruncate(self._file, end_bytes)
         self.end_bytes, self.rows = end_bytes, rows
         return self
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds no record yet."""
-        return self.end_bytes == self._begin_bytes
 
     def append(self, records: Sequence[memoryview], rows: int) -> None:
         """Write whole records at the end, straight from where they lie.
@@ -211,6 +204,15 @@ def read_head(path: Path) -> SegmentHead:
     if zlib.crc32(schema, zlib.crc32(fixed[: _FIXED.size])) != crc:
         raise DamagedError(f"{path}: the head of the segment does not verify")
     return SegmentHead(epoch, position, boot, session, seqno, made, LaneSchema.from_json(schema))
+
+
+def has_head(path: Path) -> bool:
+    """Tell whether a segment is there and its head verifies."""
+    try:
+        read_head(path)
+    except (DamagedError, FileNotFoundError):
+        return False
+    return True
 
 
 class SegmentReader:

@@ -2,18 +2,23 @@
 
     FORMAT                                         which format this is; a newer one is not touched
     boots/<boot id>/anchors                        journal of what time it was in that boot
+    lock                                           held by the one process that writes; says which
     sessions/<session id>/journal                  journal: the session record, epochs, commands …
+    sessions/draft/                                a session that is being made; none of it counts
     sessions/<session id>/<lane>/<…>.seg           segments
 
 Entries of a session's journal, by ``entry``: ``announced`` (always the first: the session's running
 number in this spool), ``session`` (the whole record: when announced, at each
 heartbeat, and at the end), ``config`` (the resolved configuration), ``epoch`` (a lane's counts when
-the session began to take from a ring), ``sealed`` (a segment that will not change any more),
+the session began to take from a ring), ``sealed`` (a segment that will not change any more, its
+length and rows, and the lane's counts behind it),
 ``command`` (what was asked for over the socket), ``evicted`` (a segment that was given up).
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.segment import SUFFIX, read_head
 
+_DRAFT = "draft"
 FORMAT = "edge-recorder spool 1\n"
 
 
@@ -63,9 +69,28 @@ class Spool:
                 journal.sync_directory(folder)
         return cls(directory)
 
+    def hold(self) -> int:
+        """Take the spool's lock and return its descriptor, which holds it until it is closed.
+
+        Raises:
+            SpoolError: another process writes to this spool; the message says which.
+        """
+        path = self.directory / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
+            os.close(descriptor)
+            raise SpoolError(f"{self.directory}: process {holder} writes to it already") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        return descriptor
+
     def session_ids(self) -> list[str]:
         """Return the ids of all sessions, oldest first: by the running number in each journal."""
         found = [path.parent.name for path in self.directory.glob("sessions/*/journal")]
+        found = [one for one in found if one != _DRAFT]
         return sorted(found, key=lambda one: (self.number(one), one))
 
     def number(self, session_id: str) -> int:
@@ -80,6 +105,11 @@ class Spool:
     def journal_path(self, session_id: str) -> Path:
         """Return the path of a session's journal."""
         return self.session_dir(session_id) / "journal"
+
+    @property
+    def draft_path(self) -> Path:
+        """Path of the journal of a session that is being made and is not there yet."""
+        return self.session_dir(_DRAFT) / "journal"
 
     def entries(self, session_id: str) -> list[dict[str, Any]]:
         """Return what a session's journal says, oldest first."""

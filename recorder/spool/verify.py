@@ -14,7 +14,7 @@ from recorder.errors import DamagedError, SpoolError
 from recorder.spool import journal
 from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
-from recorder.spool.segment import Hole, SegmentReader, read_head
+from recorder.spool.segment import Hole, SegmentReader, has_head
 from recorder.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Verifier:
 
     def run(self) -> SpoolCheck:
         folders = {path.name for path in self._spool.directory.glob("sessions/*") if path.is_dir()}
+        folders.discard(self._spool.draft_path.parent.name)
         known = self._spool.session_ids()
         for session_id in [*known, *sorted(folders - set(known))]:
             self._found.sessions.append(self._session(session_id))
@@ -82,7 +83,7 @@ class _Verifier:
     def _lane(self, session_id: str, lane: str) -> _Walk:
         walk = _Walk(lane, session_id)
         paths = self._spool.segments(session_id, lane)
-        newest = next((path for path in reversed(paths) if _has_head(path)), None)
+        newest = next((path for path in reversed(paths) if has_head(path)), None)
         for path in paths:
             try:
                 size = path.stat().st_size
@@ -184,14 +185,6 @@ class _Walk:
             path = folder / self.found.lane / name
             if not path.exists():
                 self.found.problems.append(f"{path}: a sealed segment that is not there")
-
-
-def _has_head(path: Path) -> bool:
-    try:
-        read_head(path)
-    except (DamagedError, FileNotFoundError):
-        return False
-    return True
 
 
 def _fits(header: record.Header, schema: LaneSchema) -> bool:

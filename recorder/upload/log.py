@@ -48,7 +48,6 @@ class Progress:
         first_ns: `timestamp_ns` of the first row, once it is delivered.
         last_ns: `timestamp_ns` of the last row, once it is delivered.
         reason: why it was parked.
-        policy: what its lane does about that: raise, ignore or finalize.
     """
 
     part: Part
@@ -60,7 +59,6 @@ class Progress:
     first_ns: int = 0
     last_ns: int = 0
     reason: str = ""
-    policy: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -152,7 +150,7 @@ class UploadLog:
                 self._session(entry["session"]).is_spoiled = True
         if kind in ("abandoned", "resumed"):
             found.state, found.topic_uuid = "planned", ""
-        for key in ("topic", "topic_uuid", "session", "first_ns", "last_ns", "reason", "policy"):
+        for key in ("topic", "topic_uuid", "session", "first_ns", "last_ns", "reason"):
             if key in entry and kind != "abandoned":
                 setattr(found, key, entry[key])
 
@@ -172,7 +170,12 @@ class UploadLog:
     def held(self) -> Progress | None:
         """The parked part that stops the whole session's upload, or None."""
         parked = (one for one in self.parts if one.state == "parked")
-        return next((one for one in parked if one.policy == "raise"), None)
+        return next((one for one in parked if one.part.on_error == "raise"), None)
+
+    def is_ended(self, lane: str) -> bool:
+        """Tell whether a refusal ended a lane's topic: nothing more of it is sent."""
+        parked = [one for one in self.of_lane(lane) if one.state == "parked"]
+        return any(one.part.on_error == "finalize" for one in parked)
 
     def writing_session(self) -> WritingSession | None:
         """Return the server's session that takes further topics, or None."""

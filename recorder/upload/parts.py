@@ -55,6 +55,8 @@ class Part:
         mapping: boot time to UTC.
         after_ns: the first `timestamp_ns` is later than this, or None.
         device: who the lane's device said it is.
+        on_error: what follows if the server refuses it: raise (the session's upload stops), ignore
+            (the part is left out) or finalize (so is the rest of the lane).
         batch_rows: rows of a batch at most.
         batch_bytes: blobs and texts of a batch at most.
     """
@@ -71,6 +73,7 @@ class Part:
     mapping: Mapping
     after_ns: int | None = None
     device: dict[str, Any] = field(default_factory=dict)
+    on_error: str = "raise"
     batch_rows: int = BATCH_ROWS
     batch_bytes: int = BATCH_BYTES
 

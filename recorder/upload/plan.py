@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from recorder.schema import LaneSchema
     from recorder.spool.reader import Stored
 
 _RUN = struct.Struct("<QQ")
@@ -40,7 +39,7 @@ class Draft:
 
     def __init__(self, device: dict[str, Any]) -> None:
         self.device = device
-        self.schema: LaneSchema | None = None
+        self.on_error = "raise"
         self.epoch = 0
         self.rows = self.size_bytes = 0
         self.first_boot_ns = self.last_boot_ns = 0
@@ -83,7 +82,7 @@ class Draft:
     def _add_rows(self, found: Stored) -> None:
         header = found.header
         if not self.rows:
-            self.schema, self.epoch = found.schema, header.epoch
+            self.on_error, self.epoch = found.schema.on_error, header.epoch
             self.first_boot_ns = header.boot_ns
         self.rows += header.rows
         self.last_boot_ns = max(self.last_boot_ns, header.last_boot_ns)

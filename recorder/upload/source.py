@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from recorder.clock import Mapping, boot_id, boot_ns
+from recorder.errors import DamagedError
 from recorder.record import Anchor
 from recorder.session.session import Session
+from recorder.spool.segment import SUFFIX, read_head
 from recorder.spool.watermark import durable
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Source:
         self.session_id = session_id
         self._seen_bytes = -1
         self._water: Watermark | None = None
+        self._blobs: dict[str, bool] = {}
         self.entries: list[dict[str, Any]] = []
         self.session: Session = spool.session(session_id)
         self.look(None)
@@ -63,8 +67,17 @@ class Source:
         )
 
     def lanes(self) -> list[str]:
-        """Return the lanes that have records."""
-        return self._spool.lanes(self.session_id)
+        """Return the lanes that have records, those with pictures last."""
+        names = self._spool.lanes(self.session_id)
+        return sorted(names, key=lambda lane: (self._has_blobs(lane), lane))
+
+    def _has_blobs(self, lane: str) -> bool:
+        if lane not in self._blobs:
+            for path in self.folder(lane).glob(f"*{SUFFIX}"):
+                with contextlib.suppress(DamagedError, FileNotFoundError):
+                    self._blobs[lane] = read_head(path).schema.blob is not None
+                    break
+        return self._blobs.get(lane, False)
 
     def folder(self, lane: str) -> Path:
         """Return where a lane's segments lie."""
@@ -87,6 +100,11 @@ class Source:
             except FileNotFoundError:
                 continue
         return found
+
+    def size_bytes(self) -> int:
+        """Return the size of all segments, durable or not; for display only."""
+        files = self._spool.session_dir(self.session_id).glob(f"*/*{SUFFIX}")
+        return sum(path.stat().st_size for path in files if path.exists())
 
     def mapping(self) -> Mapping:
         """Return boot time to UTC as it is known now.

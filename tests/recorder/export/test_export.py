@@ -118,6 +118,8 @@ def motion(number: int) -> tuple[int, ...]:
 
 
 def put_motion(ring: RingWriter, first: int, records: int) -> None:
+    """Put an event, which is no row, and so many bursts behind it."""
+    ring.put(record.EVENT, 0, ring.state, [b'{"event": "opened"}'], FIRST_NS)
     for index in range(first, first + records):
         numbers = range(index * ROWS, (index + 1) * ROWS)
         payload = b"".join(struct.pack(">6h", *motion(one)) for one in numbers)
@@ -266,8 +268,8 @@ def test_damage_in_the_middle_is_counted_and_what_follows_is_there(
 ) -> None:
     first = imu_recording(recorder)[0]
     raw = bytearray(first.read_bytes())
-    third = [at for at in range(len(raw)) if raw.startswith(record.MAGIC, at)][2]
-    raw[third + record.HEADER_BYTES + 5] ^= 1
+    third_burst = [at for at in range(len(raw)) if raw.startswith(record.MAGIC, at)][3]
+    raw[third_burst + record.HEADER_BYTES + 5] ^= 1
     first.write_bytes(raw)
     found = export_session(recorder.spool, ID, tmp_path / "out", "parquet")
     kept = [*range(20), *range(30, 400)]

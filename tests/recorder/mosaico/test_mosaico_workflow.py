@@ -31,6 +31,10 @@ class UserError(Exception):
     """Something in the user's own code."""
 
 
+class InterruptError(BaseException):
+    """Something that comes at any moment, like Ctrl-C."""
+
+
 def imu(number):
     return IMU(
         header=Header(timestamp=Time.from_ns(1_700_000_000_000_000_000), sample_counter=number),
@@ -325,7 +329,7 @@ def test_an_interrupted_write_never_ends_as_a_whole_topic(client, monkeypatch):
 
     def interrupted(stream, batch):
         if batch.column("timestamp_ns")[0].as_py() == 2:
-            raise KeyboardInterrupt
+            raise InterruptError
         whole_write(stream, batch)
 
     monkeypatch.setattr(PutStream, "write", interrupted)
@@ -339,7 +343,7 @@ def test_an_interrupted_write_never_ends_as_a_whole_topic(client, monkeypatch):
 
     with pytest.raises(RemoteError, match=r"Report failed: .*still uploading") as told:
         write()
-    assert isinstance(told.value.__cause__, KeyboardInterrupt)
+    assert isinstance(told.value.__cause__, InterruptError)
     assert stored(client, "drive/notes") == (1, False)
 
 

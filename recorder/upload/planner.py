@@ -1,0 +1,149 @@
+"""What is sent next: a part is planned from the spool and journalled before anybody sends it.
+
+Lanes come first (small ones before pictures), then the recorder's own topics: marks, heartbeats
+with the terminal record, and last the summary. While the session is being recorded a part is
+planned when it is full or its oldest row has waited for as long as a part may span, and heartbeats
+are planned every `SESSION_LOG_S`, before everything else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recorder.clock import boot_ns
+from recorder.upload.conclusion import terminal_record
+from recorder.upload.naming import topic_path
+from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY, Part, trimmed
+from recorder.upload.plan import LaneWalk
+from recorder.upload.rows import lines_digest, own_lines
+
+if TYPE_CHECKING:
+    from recorder.clock import Mapping
+    from recorder.config import Upload
+    from recorder.upload.log import Progress, UploadLog
+    from recorder.upload.plan import Draft
+    from recorder.upload.rows import Line
+    from recorder.upload.source import Source
+
+#: An observer of a live session sees a heartbeat at most so long after it was written.
+SESSION_LOG_S = 60.0
+
+
+class Planner:
+    """Plans the parts of one session.
+
+    Args:
+        source: the session in the spool.
+        journal: the uploader's journal of it.
+        settings: bounds of a part, and how long to wait for the time.
+    """
+
+    def __init__(self, source: Source, journal: UploadLog, settings: Upload) -> None:
+        self._source = source
+        self._log = journal
+        self._settings = settings
+        self._walks: dict[str, LaneWalk] = {}
+
+    def next_part(self) -> Progress | None:
+        """Plan and journal the part that is due, or return None."""
+        source = self._source
+        if source.waits_for_time(self._settings.time_wait_s):
+            return None
+        if not source.is_stopped and (due := self._own(SESSION_LOG)) is not None:
+            return due
+        for lane in source.lanes():
+            if (due := self._lane(lane)) is not None:
+                return due
+        return self._end() if source.is_stopped else None
+
+    def plan_anew(self, lane: str) -> None:
+        """Look at a lane's segments afresh: some of what was planned is gone."""
+        self._walks.pop(lane, None)
+
+    def own_lines(self, topic: str) -> list[Line]:
+        """Return all rows of one of the recorder's own topics so far."""
+        return own_lines(topic, self._source.entries, self._log.final)
+
+    def _lane(self, lane: str) -> Progress | None:
+        walk = self._walks.get(lane) or self._begin_walk(lane)
+        is_full = walk.walk(self._source.segments(lane))
+        draft = walk.draft
+        if not draft.rows or not (is_full or self._is_due(draft.first_boot_ns)):
+            return None
+        is_all = not is_full and not self._log.of_lane(lane) and self._source.is_stopped
+        return self._log.plan(self._lane_part(lane, walk.next_draft(), is_all=is_all))
+
+    def _is_due(self, oldest_boot_ns: int, most_s: float | None = None) -> bool:
+        waited_s = (boot_ns() - oldest_boot_ns) / 1e9
+        return self._source.is_stopped or waited_s >= (most_s or self._settings.part_s)
+
+    def _begin_walk(self, lane: str) -> LaneWalk:
+        parts = [one.part for one in self._log.of_lane(lane)]
+        walk = self._walks[lane] = LaneWalk(
+            self._settings.part_bytes,
+            round(self._settings.part_s * 1e9),
+            [piece for part in parts for piece in part.pieces],
+            parts[-1].device if parts else {},
+        )
+        return walk
+
+    def _lane_part(self, lane: str, draft: Draft, *, is_all: bool) -> Part:
+        earlier = self._log.of_lane(lane)
+        goes_on = bool(earlier) and earlier[-1].part.epoch == draft.epoch
+        from_seqno = earlier[-1].part.to_seqno if goes_on else draft.runs[0][0]
+        mapping = trimmed(self._source.mapping(), draft.first_boot_ns, draft.last_boot_ns)
+        return Part(
+            id=len(self._log.parts),
+            lane=lane,
+            topic=topic_path(lane, None if is_all else len(earlier)),
+            epoch=draft.epoch,
+            from_seqno=from_seqno,
+            to_seqno=draft.to_seqno,
+            rows=draft.rows,
+            pieces=tuple(draft.pieces),
+            digest=draft.digest,
+            mapping=mapping,
+            after_ns=self._after_ns(lane, mapping),
+            device=draft.device,
+            on_error=draft.on_error,
+        )
+
+    def _after_ns(self, lane: str, mapping: Mapping) -> int | None:
+        # A better source may restate the time once; within one source it never steps back.
+        earlier = [one for one in self._log.of_lane(lane) if one.is_delivered]
+        if earlier and earlier[-1].part.mapping.source == mapping.source:
+            return earlier[-1].last_ns
+        return None
+
+    def _end(self) -> Progress | None:
+        if (due := self._own(MARKS)) is not None:
+            return due
+        if self._log.final is None:
+            source = self._source
+            record = terminal_record(source.session, source.entries, self._log, source.mapping())
+            self._log.note("final", session=record.to_dict())
+        return self._own(SESSION_LOG) or self._own(SUMMARY)
+
+    def _own(self, topic: str) -> Progress | None:
+        earlier = self._log.of_lane(topic)
+        begin = earlier[-1].part.to_seqno if earlier else 0
+        lines = self.own_lines(topic)[begin:]
+        if not lines or not self._is_due(lines[0].boot_ns, SESSION_LOG_S):
+            return None
+        boots = [one.boot_ns for one in lines]
+        mapping = trimmed(self._source.mapping(), min(boots), max(boots))
+        is_all = self._source.is_stopped and not earlier
+        part = Part(
+            id=len(self._log.parts),
+            lane=topic,
+            topic=topic_path(topic, None if is_all else len(earlier)),
+            epoch=0,
+            from_seqno=begin,
+            to_seqno=begin + len(lines),
+            rows=len(lines),
+            pieces=(),
+            digest=lines_digest(lines),
+            mapping=mapping,
+            after_ns=self._after_ns(topic, mapping),
+        )
+        return self._log.plan(part)

@@ -1,0 +1,377 @@
+"""The upload process: what the spool holds for certain goes to the server, each row once.
+
+It may be started before the spool exists, killed at any instant and started again: every step is
+journalled before it is taken (`recorder.upload.log`), and the server is asked what it holds.
+A lost link, a restart or a request to stop costs time, never data.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from recorder import status
+from recorder.clock import boot_ns
+from recorder.errors import (
+    ConfigError,
+    RecorderError,
+    RemoteAwayError,
+    RemoteRefusedError,
+    SpoolError,
+)
+from recorder.mosaico import MosaicoClient
+from recorder.service import Notifier, Stop, entry
+from recorder.spool import journal
+from recorder.spool.spool import Spool
+from recorder.spool.watermark import Watermark
+from recorder.upload.log import UploadLog
+from recorder.upload.session import SessionUpload
+from recorder.upload.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from recorder.config import Config
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+#: Pauses after a lost link, in seconds; the last one stays. Up to as much again comes at random, so
+#: that a fleet does not come back in step.
+PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 150.0)
+#: A refused key is tried again so often: somebody may have changed it.
+REFUSED_PAUSE_S = 60.0
+#: A stream under way may take so long to end after a request to stop; then it is broken off.
+STOP_LIMIT_S = 3.0
+SIGN_S = 1.0
+_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES = -3, 128 * 1024
+
+
+class StoppedError(RecorderError):
+    """The process was asked to stop while a stream was under way; the stream was broken off."""
+
+
+@dataclass
+class Summary:
+    """What an upload by hand did.
+
+    Args:
+        done: ids of the sessions that are on the server as a whole.
+        parked: what the server refused: session id to reason.
+    """
+
+    done: list[str] = field(default_factory=list)
+    parked: dict[str, str] = field(default_factory=dict)
+
+
+class Uploader:
+    """Everything the upload process holds.
+
+    Args:
+        config: the resolved configuration.
+        stop: the request to end.
+        by_hand: take every stopped session, whatever the mode, and none that is being recorded.
+        progress: called with the life sign's facts whenever these are renewed.
+
+    Raises:
+        SpoolError: another uploader works on the same journals.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stop: Stop,
+        *,
+        by_hand: bool = False,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._stop = stop
+        self._by_hand = by_hand
+        self._progress = progress
+        self._notifier = Notifier()
+        self._lock = _hold(config)
+        self._spool: Spool | None = None
+        self._client: MosaicoClient | None = None
+        self._uploads: dict[str, SessionUpload] = {}
+        self.done: list[str] = []
+        self._state, self._error = "waiting", ""
+        self._looked_boot_ns = 0
+        self._next_sign_s = self._stop_limit_s = 0.0
+
+    # --- the loop of the service
+
+    def run(self) -> None:
+        """Upload what there is, and what comes, until told to stop."""
+        self._notifier.ready("looking at the spool")
+        failures = 0
+        while not self._stop.is_set():
+            pause_s = LOOK_S
+            try:
+                while self.work() and not self._stop.is_set():
+                    failures = 0
+                self._rest()
+            except RemoteAwayError as error:
+                pause_s = _jittered(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                failures += 1
+                self._hang_up("away", error)
+            except RemoteRefusedError as error:
+                pause_s = REFUSED_PAUSE_S
+                self._hang_up("parked", error)
+            except StoppedError:
+                break
+            self._pause(pause_s)
+        self._notifier.stopping()
+
+    def _rest(self) -> None:
+        stuck = next((one.trouble for one in self._uploads.values() if one.trouble), "")
+        self._state = "parked" if stuck else "idle" if self._spool else "waiting"
+        self._error = stuck
+        self.sign()
+
+    def _hang_up(self, state: str, error: RecorderError) -> None:
+        if str(error) != self._error:
+            log.warning("%s", error)
+        self._state, self._error = state, str(error)
+        self.hang_up()
+        self.sign()
+
+    def _pause(self, pause_s: float) -> None:
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._stop.wait(min(left_s, SIGN_S)):
+                return
+            self._tick()
+
+    # --- one piece of work
+
+    def work(self) -> bool:
+        """Look at the spool and do the next thing that is due.
+
+        Returns:
+            Whether anything was done.
+
+        Raises:
+            RemoteAwayError: the server is not there.
+            RemoteRefusedError: the server refuses the key or a whole recording.
+            StoppedError: the process is to stop.
+        """
+        self.look()
+        for session_id, upload in list(self._uploads.items()):
+            if not self._is_mine(upload.source):
+                continue
+            if upload.step(self._connected):
+                self._state, self._error = "uploading", ""
+                self._tick()
+                return True
+            if upload.log.is_done:
+                self._forget(session_id)
+        return False
+
+    def look(self) -> None:
+        """Take note of what the spool holds now."""
+        looked_boot_ns = boot_ns()
+        if self._spool is None:
+            try:
+                self._spool = Spool(self._config.spool_dir)
+            except SpoolError:
+                if self._by_hand:
+                    raise
+                return
+        # The watermark is read first: what it promises is on disk by the time the disk is read.
+        water = Watermark.read(self._config.watermark_file)
+        for session_id in self._spool.session_ids():
+            if session_id in self.done:
+                continue
+            if session_id not in self._uploads and not self._take_up(self._spool, session_id):
+                continue
+            self._uploads[session_id].source.look(water)
+        # The session under recording first: it is small work, and an observer waits for it.
+        live_first = sorted(self._uploads.items(), key=lambda one: not one[1].source.is_live)
+        self._uploads = dict(live_first)
+        self._looked_boot_ns = looked_boot_ns
+
+    def _take_up(self, spool: Spool, session_id: str) -> bool:
+        path = self._config.upload_dir / session_id
+        if any(one["entry"] == "done" for one in journal.read(path)):
+            self.done.append(session_id)
+            return False
+        try:
+            source = Source(spool, session_id)
+        except SpoolError:  # its first record is not written yet
+            return False
+        self._uploads[session_id] = SessionUpload(
+            source, UploadLog(path), self._config.upload, self._tick
+        )
+        return True
+
+    def _is_mine(self, source: Source) -> bool:
+        mode = self._config.upload.mode
+        if self._by_hand:
+            return source.is_stopped
+        if mode == "off" or not self._config.upload.server:
+            return False
+        if source.is_stopped:
+            # What was recorded with upload off has its spool for destination.
+            return not source.session.state.is_terminal
+        return mode == "live" and source.is_live
+
+    def _forget(self, session_id: str) -> None:
+        self._uploads.pop(session_id).log.close()
+        self.done.append(session_id)
+
+    # --- the connection
+
+    def _connected(self) -> MosaicoClient:
+        if self._client is None:
+            settings = self._config.upload
+            key = _read(settings.key_file)
+            self._client = MosaicoClient.connect_url(
+                settings.server,
+                api_key=key.decode().strip() if key is not None else None,
+                tls_root_certs=_read(settings.certificate),
+            )
+            log.info("connected to %s", settings.server)
+        return self._client
+
+    def hang_up(self) -> None:
+        """Close the connection, if any."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    # --- life signs
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        if self._stop.is_set():
+            self._stop_limit_s = self._stop_limit_s or now_s + STOP_LIMIT_S
+            if now_s >= self._stop_limit_s:
+                raise StoppedError("told to stop")
+        if now_s >= self._next_sign_s:
+            self.sign()
+
+    def sign(self) -> None:
+        """Publish the life sign; its `boot_ns` is that of the look at the spool it speaks of."""
+        self._next_sign_s = time.monotonic() + SIGN_S
+        mine = [one for one in self._uploads.values() if self._is_mine(one.source)]
+        backlogs = [one.backlog() for one in mine]
+        facts = {
+            "state": self._state,
+            "server": self._config.upload.server,
+            "error": self._error,
+            "backlog_rows": sum(rows for rows, _ in backlogs),
+            "backlog_bytes": sum(size for _, size in backlogs),
+            "sessions_pending": len(mine),
+            "parked": self.parked(),
+            "drained": self._spool is not None and not any(one.source.is_stopped for one in mine),
+            "done": self.done,
+            "boot_ns": self._looked_boot_ns,
+        }
+        status.publish(self._config.spool.run_dir, "upload", facts)
+        self._notifier.ping(self._state)
+        if self._progress is not None:
+            self._progress(facts)
+
+    def parked(self) -> dict[str, str]:
+        """Return why sessions wait for a person, by session id."""
+        return {key: one.trouble for key, one in self._uploads.items() if one.trouble}
+
+    def retry_parked(self) -> None:
+        """Try again what the server refused."""
+        self.look()
+        for one in self._uploads.values():
+            one.retry()
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+        self.hang_up()
+        for one in self._uploads.values():
+            one.log.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _hold(config: Config) -> int:
+    config.upload_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(config.upload_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise SpoolError(f"{config.upload_dir}: another uploader is at work") from error
+    return lock
+
+
+def _read(file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+
+
+def _jittered(pause_s: float) -> float:
+    return pause_s * (1 + random.random())  # noqa: S311 - no secret
+
+
+def _tune_memory() -> None:
+    """Keep memory flat: large buffers go back to the system at once (see architecture)."""
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def upload_once(
+    config: Config, progress: Callable[[dict[str, Any]], None] | None = None
+) -> Summary:
+    """Upload every session that is not being recorded, and what was parked before, then return.
+
+    Args:
+        config: the resolved configuration; the mode does not matter.
+        progress: called about once a second with the life sign's facts.
+
+    Raises:
+        ConfigError: no server is configured, or a key or certificate cannot be read.
+        SpoolError: there is no spool, or another uploader is at work.
+        RemoteAwayError: the server is not there; what was done stands, call again.
+        RemoteRefusedError: the server refuses the key or a whole recording.
+    """
+    if not config.upload.server:
+        raise ConfigError("upload.server: no server is configured")
+    uploader = Uploader(config, Stop(), by_hand=True, progress=progress)
+    try:
+        uploader.retry_parked()
+        while uploader.work():
+            pass
+        uploader.sign()
+        return Summary(uploader.done, uploader.parked())
+    finally:
+        uploader.close()
+
+
+def main(config: Config, stop: Stop) -> None:
+    """Run the upload process until told to stop.
+
+    Raises:
+        ConfigError: a key or certificate cannot be read.
+        SpoolError: another uploader is at work, or the spool is of another format.
+    """
+    _tune_memory()
+    uploader = Uploader(config, stop)
+    try:
+        uploader.run()
+    finally:
+        uploader.close()
+
+
+if __name__ == "__main__":
+    entry("upload", main)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from recorder import status
-from recorder.clock import boot_ns
 from recorder.errors import (
     ConfigError,
     RecorderError,
@@ -29,12 +28,7 @@ from recorder.errors import (
 )
 from recorder.mosaico import MosaicoClient
 from recorder.service import Notifier, Stop, entry
-from recorder.spool import journal
-from recorder.spool.spool import Spool
-from recorder.spool.watermark import Watermark
-from recorder.upload.log import UploadLog
-from recorder.upload.session import SessionUpload
-from recorder.upload.source import Source
+from recorder.upload.backlog import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,16 +90,12 @@ class Uploader:
     ) -> None:
         self._config = config
         self._stop = stop
-        self._by_hand = by_hand
         self._progress = progress
         self._notifier = Notifier()
         self._lock = _hold(config)
-        self._spool: Spool | None = None
+        self.backlog = Backlog(config, self._tick, by_hand=by_hand)
         self._client: MosaicoClient | None = None
-        self._uploads: dict[str, SessionUpload] = {}
-        self.done: list[str] = []
         self._state, self._error = "waiting", ""
-        self._looked_boot_ns = 0
         self._next_sign_s = self._stop_limit_s = 0.0
 
     # --- the loop of the service
@@ -133,8 +123,8 @@ class Uploader:
         self._notifier.stopping()
 
     def _rest(self) -> None:
-        stuck = next((one.trouble for one in self._uploads.values() if one.trouble), "")
-        self._state = "parked" if stuck else "idle" if self._spool else "waiting"
+        stuck = next(iter(self.backlog.parked().values()), "")
+        self._state = "parked" if stuck else "idle" if self.backlog.is_there else "waiting"
         self._error = stuck
         self.sign()
 
@@ -165,69 +155,15 @@ class Uploader:
             RemoteRefusedError: the server refuses the key or a whole recording.
             StoppedError: the process is to stop.
         """
-        self.look()
-        for session_id, upload in list(self._uploads.items()):
-            if not self._is_mine(upload.source):
-                continue
+        self.backlog.look()
+        for upload in self.backlog:
             if upload.step(self._connected):
                 self._state, self._error = "uploading", ""
                 self._tick()
                 return True
             if upload.log.is_done:
-                self._forget(session_id)
+                self.backlog.forget(upload)
         return False
-
-    def look(self) -> None:
-        """Take note of what the spool holds now."""
-        looked_boot_ns = boot_ns()
-        if self._spool is None:
-            try:
-                self._spool = Spool(self._config.spool_dir)
-            except SpoolError:
-                if self._by_hand:
-                    raise
-                return
-        # The watermark is read first: what it promises is on disk by the time the disk is read.
-        water = Watermark.read(self._config.watermark_file)
-        for session_id in self._spool.session_ids():
-            if session_id in self.done:
-                continue
-            if session_id not in self._uploads and not self._take_up(self._spool, session_id):
-                continue
-            self._uploads[session_id].source.look(water)
-        # The session under recording first: it is small work, and an observer waits for it.
-        live_first = sorted(self._uploads.items(), key=lambda one: not one[1].source.is_live)
-        self._uploads = dict(live_first)
-        self._looked_boot_ns = looked_boot_ns
-
-    def _take_up(self, spool: Spool, session_id: str) -> bool:
-        path = self._config.upload_dir / session_id
-        if any(one["entry"] == "done" for one in journal.read(path)):
-            self.done.append(session_id)
-            return False
-        try:
-            source = Source(spool, session_id)
-        except SpoolError:  # its first record is not written yet
-            return False
-        self._uploads[session_id] = SessionUpload(
-            source, UploadLog(path), self._config.upload, self._tick
-        )
-        return True
-
-    def _is_mine(self, source: Source) -> bool:
-        mode = self._config.upload.mode
-        if self._by_hand:
-            return source.is_stopped
-        if mode == "off" or not self._config.upload.server:
-            return False
-        if source.is_stopped:
-            # What was recorded with upload off has its spool for destination.
-            return not source.session.state.is_terminal
-        return mode == "live" and source.is_live
-
-    def _forget(self, session_id: str) -> None:
-        self._uploads.pop(session_id).log.close()
-        self.done.append(session_id)
 
     # --- the connection
 
@@ -263,40 +199,28 @@ class Uploader:
     def sign(self) -> None:
         """Publish the life sign; its `boot_ns` is that of the look at the spool it speaks of."""
         self._next_sign_s = time.monotonic() + SIGN_S
-        mine = [one for one in self._uploads.values() if self._is_mine(one.source)]
-        backlogs = [one.backlog() for one in mine]
+        rows, size_bytes = self.backlog.size()
         facts = {
             "state": self._state,
             "server": self._config.upload.server,
             "error": self._error,
-            "backlog_rows": sum(rows for rows, _ in backlogs),
-            "backlog_bytes": sum(size for _, size in backlogs),
-            "sessions_pending": len(mine),
-            "parked": self.parked(),
-            "drained": self._spool is not None and not any(one.source.is_stopped for one in mine),
-            "done": self.done,
-            "boot_ns": self._looked_boot_ns,
+            "backlog_rows": rows,
+            "backlog_bytes": size_bytes,
+            "sessions_pending": len(list(self.backlog)),
+            "parked": self.backlog.parked(),
+            "drained": self.backlog.is_drained,
+            "done": self.backlog.done,
+            "boot_ns": self.backlog.looked_boot_ns,
         }
         status.publish(self._config.spool.run_dir, "upload", facts)
         self._notifier.ping(self._state)
         if self._progress is not None:
             self._progress(facts)
 
-    def parked(self) -> dict[str, str]:
-        """Return why sessions wait for a person, by session id."""
-        return {key: one.trouble for key, one in self._uploads.items() if one.trouble}
-
-    def retry_parked(self) -> None:
-        """Try again what the server refused."""
-        self.look()
-        for one in self._uploads.values():
-            one.retry()
-
     def close(self) -> None:
         """Let go of everything; may be called twice."""
         self.hang_up()
-        for one in self._uploads.values():
-            one.log.close()
+        self.backlog.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -321,7 +245,7 @@ def _read(file: Path | None) -> bytes | None:
 
 
 def _jittered(pause_s: float) -> float:
-    return pause_s * (1 + random.random())  # noqa: S311 - no secret
+    return pause_s * (1 + random.random())
 
 
 def _tune_memory() -> None:
@@ -349,11 +273,13 @@ def upload_once(
         raise ConfigError("upload.server: no server is configured")
     uploader = Uploader(config, Stop(), by_hand=True, progress=progress)
     try:
-        uploader.retry_parked()
+        uploader.backlog.look()
+        for upload in uploader.backlog:
+            upload.retry()
         while uploader.work():
             pass
         uploader.sign()
-        return Summary(uploader.done, uploader.parked())
+        return Summary(uploader.backlog.done, uploader.backlog.parked())
     finally:
         uploader.close()
 

@@ -70,7 +70,7 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
     session = signs.get("spool", {}).get("session")
     shown = table("process", "state", "age", "rate", "samples", "lost", right=("age", "samples"))
     for name, sign in signs.items():
-        said = "silent, was " + sign["state"] if sign["silent"] else sign["state"]
+        said = f"silent, was {sign['state']}" if sign["silent"] else _state(sign)
         lost = losses({f"lost_{cause}": n for cause, n in sign.get("losses", {}).items()})
         shown.add_row(
             name.replace("lane-", "lane "),
@@ -92,6 +92,12 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
             else "its first sample is awaited"
         )
     out.print(shown)
+
+
+def _state(sign: dict[str, Any]) -> str:
+    waiting, error = sign.get("backlog_rows"), sign.get("error")
+    backlog = f", {words.count(waiting)} samples to send" if waiting else ""
+    return f"{sign['state']}{backlog}" + (f": {error}" if error else "")
 
 
 def _rate(sign: dict[str, Any], session: dict[str, Any] | None) -> str:

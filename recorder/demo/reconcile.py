@@ -52,6 +52,7 @@ class LaneResult:
         read_back: rows the SDK gave.
         read_as: the SDK's class or classes.
         values: how many values were compared with the models' logs.
+        wrong: how many of them differ.
         findings: what does not add up; empty if everything does.
     """
 
@@ -65,6 +66,7 @@ class LaneResult:
     read_back: int = 0
     read_as: str = ""
     values: int = 0
+    wrong: int = 0
     findings: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, finding: str) -> None:  # a finding is told, never raised
@@ -199,6 +201,7 @@ def _check_read_back(
                 wrong.append(
                     f"{column} of sample {made.number}: {row.get(column)}, stated {stated}"
                 )
+    result.wrong = len(wrong)
     result.check(not wrong, f"{len(wrong)} values differ, first {wrong[:1]}")
     spread = max(offsets, default=0) - min(offsets, default=0)
     result.check(spread <= TIME_SPREAD_NS, f"its times wander by {spread / 1e6:.1f} ms")

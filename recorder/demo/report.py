@@ -10,7 +10,7 @@ from recorder.clock import iso_utc
 from recorder.session.ledger import CAUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -50,35 +50,34 @@ def words(lost: dict[str, int]) -> str:
 
 def _lanes(lanes: Sequence[LaneResult]) -> Table:
     table = Table(title="From the devices to the server and back", title_justify="left")
-    table.add_column("lane")
-    for title in ("produced", "silent", "acquired"):
-        table.add_column(title, justify="right")
-    table.add_column("lost")
-    for title in ("stored", "delivered", "read back"):
-        table.add_column(title, justify="right")
-    table.add_column("as")
-    table.add_column("values equal", justify="right")
+    table.add_column("samples")
     for one in lanes:
-        table.add_row(
-            one.name,
-            *map(str, (one.produced, one.silent, one.acquired)),
-            words(one.lost),
-            *map(str, (one.stored, one.delivered, one.read_back)),
-            one.read_as,
-            str(one.values) if not one.findings else "see below",
-        )
+        table.add_column(one.name, justify="right")
+    lines: dict[str, Callable[[LaneResult], object]] = {
+        "produced (the model's own log)": lambda one: one.produced,
+        "due, and not produced": lambda one: one.silent,
+        "acquired": lambda one: one.acquired,
+        "lost": lambda one: words(one.lost),
+        "stored in the spool": lambda one: one.stored,
+        "delivered to the server": lambda one: one.delivered,
+        "read back by the SDK": lambda one: one.read_back,
+        "read back as": lambda one: one.read_as,
+        "values compared": lambda one: one.values,
+        "values that differ": lambda one: one.wrong,
+    }
+    for title, value in lines.items():
+        table.add_row(title, *(str(value(one)) for one in lanes))
     return table
 
 
 def _processes(usage: Sequence[Usage]) -> Table:
     table = Table(title="Processes", title_justify="left")
     table.add_column("process")
-    for title in ("RSS MB", "CPU %", "threads"):
+    for title in ("RSS MB", "and rings MB", "CPU %"):
         table.add_column(title, justify="right")
     for one in usage:
-        table.add_row(
-            one.name, f"{one.rss_bytes / 1e6:.1f}", f"{one.cpu_percent:.1f}", str(one.threads)
-        )
+        sizes = (f"{size / 1e6:.1f}" for size in (one.rss_bytes, one.ring_bytes))
+        table.add_row(one.name, *sizes, f"{one.cpu_percent:.1f}")
     return table
 
 

@@ -51,7 +51,9 @@ def _settle(
     account: LaneLedger, entries: Sequence[dict[str, Any]], parts: Sequence[Progress]
 ) -> None:
     mine = [one for one in entries if one.get("lane") == account.name]
-    sealed = {one["file"]: one["rows"] for one in mine if one["entry"] == "sealed"}
+    sealed = {
+        one["file"]: one["rows"] for one in mine if one["entry"] == "sealed" and "rows" in one
+    }
     evicted = {one["file"]: one["rows"] for one in mine if one["entry"] == "evicted"}
     planned: Counter[str] = Counter()
     for one in parts:
@@ -60,9 +62,10 @@ def _settle(
     account.delivered = sum(one.part.rows for one in parts if one.is_delivered)
     account.lost_rejected = sum(one.part.rows for one in parts if one.state == "parked")
     account.lost_evicted = sum(rows - planned[file] for file, rows in evicted.items())
-    account.lost_crc = sum(
-        rows - planned[file] for file, rows in sealed.items() if file not in evicted
-    )
+    # The spool counted what it found damaged; what went bad since shows in the sealed segments.
+    kept = {file: rows for file, rows in sealed.items() if file not in evicted}
+    gone = sum(max(rows - planned[file], 0) for file, rows in kept.items())
+    account.lost_crc = max(account.lost_crc, gone)
 
 
 def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recorder.errors import RemoteRefusedError
 from recorder.clock import basic_utc
+from recorder.errors import RemoteRefusedError
 from recorder.upload.delivery import KeyRefusedError
 from recorder.upload.describe import sequence_metadata, start_utc_ns
 from recorder.upload.naming import sequence_name

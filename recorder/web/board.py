@@ -124,7 +124,7 @@ class Board:
         stat = os.statvfs(directory) if directory.exists() else None
         state = sign.get("state")
         # While a session is recorded the spooler says so, unless it says what keeps it from it.
-        is_in_trouble = bool(sign.get("session")) and not str(state).startswith("recording")
+        is_in_trouble = bool(sign.get("trouble"))
         return {
             "state": state,
             "is_in_trouble": is_in_trouble,

@@ -408,7 +408,7 @@ def test_a_key_file_that_all_may_read_is_refused_only_where_it_is_used(tmp_path:
     key.write_text("secret")
     key.chmod(0o644)
     config = loaded(tmp_path, f'[upload]\nserver = "grpc://a:1"\nkey_file = "key"\n{LANE}')
-    with pytest.raises(ConfigError, match="mode 0644.*everybody may read"):
+    with pytest.raises(ConfigError, match=r"mode 0644.*everybody may read"):
         check_files(config)
     key.chmod(0o640)
     check_files(config)

@@ -1,0 +1,84 @@
+"""A second reader of segments, from the docstrings of recorder/record.py and segment.py alone."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+SEGMENT = struct.Struct("<8sIIQQ16s16sQqI")
+RECORD = struct.Struct("<4sBBHQQQIIqqQ6QI4s")
+MOST_PAYLOAD = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """One record: where it begins, what it says, its payload."""
+
+    offset: int
+    kind: int
+    epoch: int
+    position: int
+    seqno: int
+    rows: int
+    boot_ns: int
+    period_ns: int
+    expected: int
+    losses: tuple[int, ...]
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One file: its head, its valid records, and stretches (offset, bytes) that are none."""
+
+    epoch: int
+    first_position: int
+    first_seqno: int
+    schema: bytes
+    records: list[Found]
+    bad: list[tuple[int, int]]
+
+
+def read_segment(path: Path) -> Segment | None:
+    """Read one segment; None if its head does not verify."""
+    raw = path.read_bytes()
+    if len(raw) < SEGMENT.size:
+        return None
+    magic, begin, length, epoch, first, _, _, seqno, _, crc = SEGMENT.unpack_from(raw)
+    schema = raw[SEGMENT.size : SEGMENT.size + length]
+    if magic != b"RSEG\0\0\0\1" or zlib.crc32(raw[:80] + schema) != crc:
+        return None
+    found = Segment(epoch, first, seqno, schema, [], [])
+    at = begin
+    bad_from = begin
+    while at < len(raw):
+        one = _record(raw, at, epoch, first + at - begin)
+        if one is None:
+            at += 1
+            continue
+        if bad_from < at:
+            found.bad.append((bad_from, at - bad_from))
+        found.records.append(one)
+        at = bad_from = at + RECORD.size + len(one.payload)
+    if bad_from < len(raw):
+        found.bad.append((bad_from, len(raw) - bad_from))
+    return found
+
+
+def _record(raw: bytes, at: int, epoch: int, position: int) -> Found | None:
+    if raw[at : at + 4] != b"RREC" or at + RECORD.size > len(raw):
+        return None
+    (_, version, kind, _, its_epoch, its_position, seqno, rows, length, boot, period, expected,
+     *losses, crc, end_magic) = RECORD.unpack_from(raw, at)  # fmt: skip
+    end = at + RECORD.size + length
+    if version != 1 or kind not in (1, 2, 3, 4) or end_magic != b"CERR":
+        return None
+    if its_epoch != epoch or its_position != position or length > MOST_PAYLOAD or end > len(raw):
+        return None
+    payload = raw[at + RECORD.size : end]
+    if zlib.crc32(raw[at : at + 112] + payload) != crc:
+        return None
+    counts = (boot, period, expected)
+    return Found(at, kind, epoch, position, seqno, rows, *counts, tuple(losses), payload)

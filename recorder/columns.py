@@ -11,7 +11,9 @@ A lane's rows become the columns of its ontology (`recorder.mosaico.ontology`):
   null; ``header.sample_counter`` is the sequence number; ``header.frame_id`` is null, since the
   topic's name says it already.
 - A blob is the column ``data`` (``format`` is the schema's word for it).
-- A nullable struct of which nothing is known in a row (the velocity without a fix) is null.
+- A nullable struct of which nothing is known in a row (the velocity without a fix) is null. What is
+  not known of a vector that is there (the position without a fix, the vertical speed) is NaN: the
+  vendor's classes cannot hold a vector with a null in it.
 - Every other field stays in the spool.
 
 No row becomes a Python object: a column is cut out of the rows' bytes by strided slices, its byte
@@ -20,6 +22,7 @@ order turned on the way, and the arithmetic is Arrow's.
 
 from __future__ import annotations
 
+import math
 import sys
 from array import array
 from typing import TYPE_CHECKING
@@ -48,9 +51,11 @@ _ARROW = {
     "i1": pa.int8(), "u1": pa.uint8(), "i2": pa.int16(), "u2": pa.uint16(), "i4": pa.int32(),
     "u4": pa.uint32(), "i8": pa.int64(), "u8": pa.uint64(), "f4": pa.float32(), "f8": pa.float64(),
 }  # fmt: skip
+_VECTORS = (ontology.VECTOR3, ontology.QUATERNION)
 _UTC_FIELD = "utc_ns"
 _ROW_COLUMNS = ("timestamp_ns", "header")
 _BLOB_COLUMNS = ("data", "format")
+_VECTOR = ("x", "y", "z", "w")
 
 
 class UnmappableError(RecorderError):
@@ -195,6 +200,10 @@ class _Rows:
             for one in inner[1:]:
                 known = pc.or_(known, pc.is_valid(one))
             unknown = pc.invert(known)
+        inner = [
+            pc.fill_null(values, math.nan) if field.name in _VECTOR else values
+            for field, values in zip(column.type, inner, strict=True)
+        ]
         return pa.StructArray.from_arrays(inner, fields=list(column.type), mask=unknown)
 
     def _of_row(self, path: str, kind: pa.DataType) -> pa.Array:
@@ -258,6 +267,10 @@ class _Rows:
 def _array(kind: pa.DataType, values: array[int] | bytearray) -> pa.Array:
     size = len(values) * (1 if isinstance(values, bytearray) else values.itemsize)
     return pa.Array.from_buffers(kind, size * 8 // kind.bit_width, [None, pa.py_buffer(values)])
+
+
+def _with_nan(values: pa.Array) -> pa.Array:
+    return pc.fill_null(values, float("nan")) if values.null_count else values
 
 
 def _time(utc_ns: pa.Array, kind: pa.StructType) -> pa.Array:

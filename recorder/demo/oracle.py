@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-#: MPU-6050 at +-4 g and +-500 deg/s: full scale is 32768 counts. Standard gravity in m/s^2.
-ACCELERATION = 4 * 9.80665 / 32768
-ANGULAR_VELOCITY = math.radians(500) / 32768
+#: MPU-6050 at +-4 g and +-500 deg/s, per count: 8192 LSB/g and 65.5 LSB/(deg/s), as the product
+#: specification (PS-MPU-6000A-00, 6.1 and 6.2) has them. Standard gravity in m/s^2.
+ACCELERATION = 9.80665 / 8192
+ANGULAR_VELOCITY = math.radians(1 / 65.5)
 KNOT_MPS, KMH_MPS = 1852 / 3600, 1 / 3.6
 IMU_COLUMNS = (
     *((f"acceleration.{axis}", ACCELERATION) for axis in "xyz"),

@@ -208,6 +208,6 @@ def _check_read_back(
 
 
 def _holds(value: Any, stated: Sequence[float], made: Produced) -> bool:  # noqa: ANN401 - JSON
-    if value is None:
+    if value is None or math.isnan(value):
         return not made.is_fix
     return any(math.isclose(value, one, rel_tol=CLOSE, abs_tol=CLOSE) for one in stated)

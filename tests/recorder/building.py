@@ -239,7 +239,9 @@ class Numbered(Driver):
 class Machine:
     """The real processes of one recorder: a spooler and one lane with a `Numbered` device."""
 
-    def __init__(self, directory: Path, *, rate_hz: float = 500.0, **spool: Any) -> None:
+    def __init__(
+        self, directory: Path, *, rate_hz: float = 500.0, data: Path | None = None, **spool: Any
+    ) -> None:
         lane = config.Lane(
             name="imu",
             driver=f"{__name__}:Numbered",
@@ -254,9 +256,7 @@ class Machine:
             lanes=[lane],
             session=session,
             spool=config.Spool(
-                directory=spool.pop("directory", directory / "data"),
-                run_dir=directory / "run",
-                **{key: value for key, value in kept.items() if key != "directory"},
+                directory=data or directory / "data", run_dir=directory / "run", **kept
             ),
             upload=config.Upload(mode="off"),
         )

@@ -14,7 +14,7 @@ MOST_PAYLOAD = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Found:
-    """One record: where it begins, what it says, its payload."""
+    """One record."""
 
     offset: int
     kind: int
@@ -22,9 +22,7 @@ class Found:
     position: int
     seqno: int
     rows: int
-    boot_ns: int
-    period_ns: int
-    expected: int
+    times: tuple[int, int, int]
     losses: tuple[int, ...]
     payload: bytes
 
@@ -51,8 +49,7 @@ def read_segment(path: Path) -> Segment | None:
     if magic != b"RSEG\0\0\0\1" or zlib.crc32(raw[:80] + schema) != crc:
         return None
     found = Segment(epoch, first, seqno, schema, [], [])
-    at = begin
-    bad_from = begin
+    at = bad_from = begin
     while at < len(raw):
         one = _record(raw, at, epoch, first + at - begin)
         if one is None:
@@ -80,5 +77,5 @@ def _record(raw: bytes, at: int, epoch: int, position: int) -> Found | None:
     payload = raw[at + RECORD.size : end]
     if zlib.crc32(raw[at : at + 112] + payload) != crc:
         return None
-    counts = (boot, period, expected)
-    return Found(at, kind, epoch, position, seqno, rows, *counts, tuple(losses), payload)
+    times = (boot, period, expected)
+    return Found(at, kind, epoch, position, seqno, rows, times, tuple(losses), payload)

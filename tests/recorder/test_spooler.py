@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder import command
+from recorder.clock import boot_id
+from recorder.errors import RecorderError
+from recorder.record import EVENT
+from recorder.service import Stop
+from recorder.spool.segment import SegmentReader
+from recorder.spool.spool import Spool
+from recorder.spooler import Spooler
+from tests.recorder.building import (
+    Machine,
+    Producer,
+    assert_sound,
+    lane_numbers,
+    machine,
+    new_session,
+    schema,
+    shelf,
+    wait_until,
+)
+
+
+def sessions(one: Machine) -> list[Any]:
+    spool = Spool(one.spool)
+    return [spool.session(session_id) for session_id in spool.session_ids()]
+
+
+def counts(one: Machine) -> dict[str, int]:
+    """Return the sums of the ledgers of all sessions; each must balance."""
+    total: dict[str, int] = {}
+    for session in sessions(one):
+        for account in session.lanes:
+            assert account.imbalances() == []
+            for key, value in account.to_dict().items():
+                if isinstance(value, int) and not key.endswith("_ns"):
+                    total[key] = total.get(key, 0) + value
+    return total
+
+
+def assert_whole(one: Machine) -> dict[str, int]:
+    """Each number of the device is there once, or counted; the device's numbers say which."""
+    assert_sound(one.spool)
+    found = lane_numbers(one.spool, "imu")
+    total = counts(one)
+    assert found == sorted(set(found))
+    assert len(found) == total["stored"] == total["delivered"]
+    missed = found[-1] - found[0] + 1 - len(found)
+    assert missed == total["lost_absent"] + total["lost_ring"] + total["lost_source"]
+    assert total["expected"] == found[-1] - found[0] + 1
+    return total
+
+
+def random_instant(dice: random.Random) -> None:
+    """Let up to two commits pass; nothing waits for it."""
+    time.sleep(dice.uniform(0, 0.1))
+
+
+def grows(one: Machine, by: int = 50) -> None:
+    before = one.stored()
+    wait_until(lambda: one.stored() >= before + by)
+
+
+def test_a_recording_holds_every_number_of_the_device_once(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        grows(one, 200)
+        for name, process in one.processes.items():
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            assert "python" in maps
+            assert "numpy" not in maps, name
+            assert "arrow" not in maps, name
+        assert one.end("lane") == 0
+        assert one.end("spool") == 0
+        total = assert_whole(one)
+        assert total["lost_absent"] == total["lost_ring"] == 0
+        (session,) = sessions(one)
+        assert (session.state.name, session.end_reason) == ("closed", "shutdown")
+        assert session.quality.value == 1.0
+
+
+def test_a_spooler_killed_at_any_instant_costs_and_doubles_nothing(tmp_path: Path) -> None:
+    dice = random.Random(7)
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        for _ in range(12):
+            grows(one, 20)
+            random_instant(dice)
+            one.kill("spool")
+            one.start("spool")
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        total = assert_whole(one)
+        assert total["lost_absent"] == total["lost_ring"] == total["lost_crc"] == 0
+        assert len(sessions(one)) == 1  # the same session goes on
+
+
+def test_a_killed_lane_costs_what_the_device_counted_meanwhile(tmp_path: Path) -> None:
+    dice = random.Random(8)
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        for _ in range(3):
+            grows(one, 20)
+            random_instant(dice)
+            one.kill("lane")
+            one.start("lane")
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        total = assert_whole(one)
+        assert total["lost_absent"] > 0
+        assert total["lost_source"] == 0
+
+
+def test_both_killed_at_once_go_on_where_they_were(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        for first, second in (("spool", "lane"), ("lane", "spool")):
+            grows(one)
+            one.kill(first)
+            one.kill(second)
+            one.start(second)
+            one.start(first)
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        assert assert_whole(one)["lost_ring"] == 0
+
+
+def test_a_ring_that_overflows_while_nobody_reads_it_counts_exactly(tmp_path: Path) -> None:
+    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536) as one:
+        one.start("spool")
+        one.start("lane")
+        grows(one)
+        one.kill("spool")
+        wait_until(lambda: one.sign("lane-imu").get("losses", {}).get("ring", 0) > 0)
+        one.start("spool")
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        total = assert_whole(one)
+        assert total["lost_ring"] > 0
+        assert len(sessions(one)) == 1
+
+
+def test_new_sessions_by_command_share_no_sample_and_miss_none(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        ids = []
+        for _ in range(4):
+            grows(one, 30)
+            ids.append(command.ask(one.config.command_socket, "new")["id"])
+        grows(one, 30)
+        one.end("lane")
+        one.end("spool")
+        total = assert_whole(one)
+        assert total["lost_absent"] == total["lost_ring"] == 0
+        assert [session.id for session in sessions(one)][1:] == ids
+        assert all(session.quality.value == 1.0 for session in sessions(one))
+
+
+def test_a_session_that_is_old_enough_rolls_over_without_losing_a_sample(tmp_path: Path) -> None:
+    with machine(tmp_path, roll_over_s=0.4) as one:
+        one.start("spool")
+        one.start("lane")
+        wait_until(lambda: one.spool.exists() and len(Spool(one.spool).session_ids()) >= 3)
+        one.end("lane")
+        one.end("spool")
+        assert_whole(one)
+        assert {session.end_reason for session in sessions(one)} == {"roll_over", "shutdown"}
+
+
+def test_what_a_killed_spooler_answered_is_in_the_journal(tmp_path: Path) -> None:
+    with machine(tmp_path, commit_interval_s=5.0) as one:
+        one.start("spool")
+        wait_until(lambda: one.sign("spool"))
+        socket = one.config.command_socket
+        answer = command.ask(socket, "mark", label="here")
+        command.ask(socket, "set", details={"route": "loop"}, identifier="{vehicle}-x")
+        one.kill("spool")
+        spool = Spool(one.spool)
+        entries = spool.entries(answer["id"])
+        assert [entry["label"] for entry in entries if entry["entry"] == "mark"] == ["here"]
+        assert spool.session(answer["id"]).details == {"route": "loop"}
+        assert spool.session(answer["id"]).identifier == "vehicle-x"
+
+
+def test_stop_ends_the_session_before_it_answers_and_start_begins_another(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("spool")
+        one.start("lane")
+        grows(one)
+        socket = one.config.command_socket
+        first = command.ask(socket, "stop")["id"]
+        assert Spool(one.spool).session(first).end_reason == "operator"
+        with pytest.raises(RecorderError, match="no session"):
+            command.ask(socket, "stop")
+        second = command.ask(socket, "start")["id"]
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        assert [session.id for session in sessions(one)] == [first, second]
+        found = lane_numbers(one.spool, "imu")
+        assert found == sorted(set(found))
+        assert_sound(one.spool)
+        counts(one)
+
+
+@pytest.mark.parametrize("identifier", ["{}", "{x}", "{vehicle.nothing}", "{", "{start!z}"])
+def test_a_name_that_cannot_be_filled_in_is_refused_and_harms_nothing(
+    tmp_path: Path, identifier: str
+) -> None:
+    one = Machine(tmp_path)
+    spooler = Spooler(one.config)
+    try:
+        with pytest.raises(RecorderError, match="identifier"):
+            answer_of(spooler, command="set", identifier=identifier)
+        answer_of(spooler, command="new")
+        spooler.commit()
+    finally:
+        spooler.close()
+
+
+def answer_of(spooler: Spooler, **request: Any) -> dict[str, Any]:
+    from recorder.orders import answer  # noqa: PLC0415 - beside its only use
+
+    return answer(spooler, request)
+
+
+def test_a_full_disk_costs_only_what_the_ring_counts_and_recording_goes_on(tmp_path: Path) -> None:
+    # A soft limit on the size of files is the full disk: short writes, then an error, and nobody
+    # needs to be root. It stands until it is lifted.
+    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536, segment_bytes=1 << 20) as one:
+        spool = one.start("spool")
+        one.start("lane")
+        grows(one)
+        hard = resource.prlimit(spool.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(spool.pid, resource.RLIMIT_FSIZE, (100_000, hard))
+        wait_until(lambda: one.sign("lane-imu")["losses"]["ring"] > 0)
+        assert "cannot write" in one.sign("spool")["state"]
+        resource.prlimit(spool.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        grows(one)
+        assert one.end("lane") == 0
+        assert one.end("spool") == 0
+        assert assert_whole(one)["lost_ring"] > 0
+        assert len(sessions(one)) == 1
+
+
+def test_a_disk_without_a_single_free_block_stops_nothing_for_good(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk here")
+    try:
+        with machine(tmp_path, rate_hz=2000, ring_bytes=65_536, data=disk) as one:
+            one.start("spool")
+            one.start("lane")
+            grows(one)
+            filler = disk / "filler"
+            with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                deque((file.write(bytes(4096)) for _ in range(1024)), maxlen=0)
+            wait_until(lambda: one.sign("lane-imu")["losses"]["ring"] > 0)
+            wait_until(lambda: "cannot write" in one.sign("spool")["state"])
+            filler.unlink()
+            grows(one)
+            assert one.processes["spool"].poll() is None
+            one.end("lane")
+            one.end("spool")
+            assert assert_whole(one)["lost_ring"] > 0
+            assert len(sessions(one)) == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_spool_of_a_newer_format_stays_as_it_is(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    one.spool.mkdir(parents=True)
+    (one.spool / "FORMAT").write_text("edge-recorder spool 9\n")
+    spooler = Spooler(one.config)
+    spooler.close()
+    assert [path.name for path in one.spool.iterdir()] == ["FORMAT"]
+    assert spooler.spool.directory == one.spool.with_name("spool-1")
+    assert len(spooler.spool.session_ids()) == 1
+
+
+def test_two_spoolers_on_one_directory_do_not_meet(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    first = Spooler(one.config)
+    try:
+        with pytest.raises(RecorderError, match=f"process {os.getpid()} writes"):
+            Spooler(one.config)
+        assert one.config.command_socket.exists()  # the second took nothing from the first
+    finally:
+        first.close()
+
+
+def test_a_session_of_another_boot_ends_as_power_loss_and_a_new_one_begins(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    other = uuid.uuid4().hex
+    with shelf(tmp_path / "data", boot=other) as old:
+        for _ in range(5):
+            old.producer.put(3)
+        old.commit()
+        old.recording.beat([])
+        old.recording.commit()
+        utc_ns = old.recording.session.heartbeat_utc_ns
+    spooler = Spooler(one.config)
+    spooler.close()
+    first, second = sessions(one)
+    assert (first.state.name, first.end_reason) == ("abandoned", "power_loss")
+    assert first.unaccounted_max_ns == 10_000_000_000
+    assert abs(first.start_utc_ns - utc_ns) < 10_000_000_000
+    assert first.lanes[0].delivered == 15
+    assert first.quality.lower < first.quality.value == 1.0
+    assert (second.state.name, second.boot_id) == ("waiting", boot_id().hex())
+    assert_sound(one.spool)
+
+
+def test_an_orphan_that_was_only_announced_is_abandoned_at_once(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    with shelf(tmp_path / "data", boot=uuid.uuid4().hex):
+        pass
+    Spooler(one.config).close()
+    first, _ = sessions(one)
+    assert (first.state.name, first.quality.value, first.quality.basis) == (
+        "abandoned",
+        0.0,
+        "no_data",
+    )
+
+
+@pytest.mark.parametrize("left", ["", "garbage\n", "00000000 {}\n"])
+def test_a_half_made_session_folder_does_not_keep_the_vehicle_from_recording(
+    tmp_path: Path, left: str
+) -> None:
+    one = Machine(tmp_path)
+    folder = Spool.make(one.spool).session_dir(str(uuid.uuid4()))
+    folder.mkdir()
+    (folder / "journal").write_text(left)
+    Spooler(one.config).close()
+    assert (folder / "journal").read_text() == left
+    assert len(Spool(one.spool).session_ids()) == 2
+
+
+def test_a_session_just_announced_goes_on_after_its_process_died(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    first = Spooler(one.config)
+    session_id = first.recording.session.id if first.recording else ""
+    first.close()
+    again = Spooler(one.config)
+    again.close()
+    assert again.recording is not None
+    assert again.recording.session.id == session_id
+
+
+def test_a_ring_of_a_lane_that_is_not_configured_any_more_harms_nothing(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    one.config.rings_dir.mkdir(parents=True)
+    old = Producer(one.config.rings_dir, schema("gone"))
+    old.put()
+    old.close()
+    spooler = Spooler(one.config)
+    try:
+        stop = Stop()
+        stop.set()
+        spooler.run(stop)
+    finally:
+        spooler.close()
+    (session,) = sessions(one)
+    assert session.end_reason == "shutdown"
+
+
+def test_the_device_facts_of_a_lane_that_came_first_are_kept(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("lane")
+        wait_until(lambda: one.sign("lane-imu").get("samples", 0) > 10)
+        one.start("spool")
+        grows(one)
+        one.end("lane")
+        one.end("spool")
+        spool = Spool(one.spool)
+        path = spool.segments(spool.session_ids()[0], "imu")[0]
+        with SegmentReader(path) as segment:
+            events = [
+                json.loads(bytes(payload))["event"]
+                for _, header, payload in segment.records()
+                if header.kind == EVENT
+            ]
+        assert events[0] == "opened"
+        assert_whole(one)
+
+
+def test_a_stop_signal_ends_a_spooler_that_waits(tmp_path: Path) -> None:
+    with machine(tmp_path, commit_interval_s=10.0) as one:
+        spool = one.start("spool")
+        wait_until(lambda: one.sign("spool"))
+        spool.send_signal(signal.SIGTERM)
+        assert one.end("spool") == 0
+        assert new_session(["imu"]).id not in Spool(one.spool).session_ids()

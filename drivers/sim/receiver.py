@@ -30,7 +30,7 @@ __all__ = ["Burst", "Receiver", "log_epochs"]
 
 SECOND_NS = 1_000_000_000
 BITS_PER_BYTE = 10
-POWER_ON_NS = 100_000_000
+POWER_ON_NS = 500_000_000
 CHUNK_S = 0.004
 NAP_S = 0.02
 

@@ -14,7 +14,10 @@ from recorder.cli import options, words
 from recorder.cli.console import console, print_json, state, table
 from recorder.cli.look import bus_loads, look
 from recorder.cli.toml_text import resolved, toml
+from recorder.columns import UnmappableError, arrow_schema
 from recorder.configfile import check_files, load
+from recorder.devices import make_driver
+from recorder.schema import LaneSchema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +38,14 @@ def check(config_file: Path, as_json: bool) -> None:
 
     Says for each device whether it is there and who it is, how much of its bus it needs, and for
     all together what they write and for how many hours the spool has room. A device that a running
-    recorder has open is not touched. Exit code 1: a required device is missing, or a bus is too
-    slow.
+    recorder has open is not touched. Exit code 1: a required device is missing, a bus is too slow,
+    or the server's data model has no place for a lane's values.
     """
     config = load(config_file)
     check_files(config)
     looks = [look(config, one) for one in config.lanes]
-    storage, findings = _storage(config, looks), _findings(looks)
+    storage = _storage(config, looks)
+    findings = [*_findings(looks), *_not_for_the_server(config)]
     if as_json:
         facts = {
             "config": resolved(config),
@@ -77,6 +81,17 @@ def _findings(looks: Sequence[Look]) -> list[str]:
     for bus, share in bus_loads(looks).items():
         if share > _MOST_LOAD:
             found.append(f"{bus}: needs {share:.0%} of what it can carry; lower a rate or raise it")
+    return found
+
+
+def _not_for_the_server(config: Config) -> list[str]:
+    """Return which lanes the uploader could not turn into their topic's columns, and why."""
+    found: list[str] = []
+    for one in config.lanes if config.upload.mode != "off" else ():
+        try:
+            arrow_schema(LaneSchema.of(one.name, make_driver(one)))
+        except UnmappableError as error:
+            found.append(str(error))
     return found
 
 

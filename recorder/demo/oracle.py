@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: specification (PS-MPU-6000A-00, 6.1 and 6.2) has them. Standard gravity in m/s^2.
 ACCELERATION = 9.80665 / 8192
 ANGULAR_VELOCITY = math.radians(1 / 65.5)
+#: Some receivers state one instant with two and with three decimals.
+SAME_TIME_S = 0.02
 KNOT_MPS, KMH_MPS = 1852 / 3600, 1 / 3.6
 IMU_COLUMNS = (
     *((f"acceleration.{axis}", ACCELERATION) for axis in "xyz"),
@@ -72,16 +74,55 @@ def camera(log: Path) -> list[Produced]:
 
 
 def gps(log: Path) -> list[Produced]:
-    """Read which epochs left the receiver between the first and the last that were heard."""
-    epochs = [json.loads(text) for text in log.read_text().splitlines()]
-    heard = [index for index, one in enumerate(epochs) if one["heard"]]
-    found = []
-    for one in epochs[heard[0] : heard[-1] + 1] if heard else []:
-        statement = _Statement()
-        for line in one["lines"]:
-            statement.hear(line.strip())
-        found.append(Produced(one["epoch"], one["boot_ns"], statement.stated, statement.is_fix))
+    """Read which epochs left the receiver between the first and the last that were heard.
+
+    What leaves in one burst is one epoch, unless whole sentences in it speak of several times (a
+    log with torn lines): then each of them is one.
+    """
+    bursts = [json.loads(text) for text in log.read_text().splitlines()]
+    heard = [index for index, one in enumerate(bursts) if one["heard"]]
+    found: list[Produced] = []
+    for one in bursts[heard[0] : heard[-1] + 1] if heard else []:
+        size = sum(map(len, one["lines"])) or 1
+        # A torn line may have a whole sentence in it: each begins with a dollar sign.
+        pieces = [f"${piece}" for line in one["lines"] for piece in line.split("$")[1:]]
+        for offset, lines in _epochs(pieces):
+            statement = _Statement()
+            for line in lines:
+                statement.hear(line)
+            at_ns = one["boot_ns"] + (one["end_boot_ns"] - one["boot_ns"]) * offset // size
+            found.append(Produced(len(found), at_ns, statement.stated, statement.is_fix))
     return found
+
+
+def _epochs(lines: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """Part the lines of a burst by the time they speak of; each part with its offset in bytes."""
+    parts: list[tuple[int, list[str]]] = [(0, [])]
+    time, offset = "", 0
+    for line in lines:
+        stated = _time(line)
+        if stated and time and abs(float(stated) - float(time)) > SAME_TIME_S:
+            parts.append((offset, []))
+        time = stated or time
+        parts[-1][1].append(line)
+        offset += len(line)
+    return parts
+
+
+def _fields(line: str) -> list[str]:
+    """Return the fields of a sentence whose checksum is right, else none."""
+    text = line.strip()
+    body, star, checksum = text[1:].partition("*")
+    whole = functools.reduce(operator.xor, body.encode(), 0)
+    is_right = text[:1] == "$" and star and checksum.strip().upper() == f"{whole:02X}"
+    return body.split(",") if is_right else []
+
+
+def _time(line: str) -> str:
+    name, *fields = _fields(line) or [""]
+    places = {"RMC": 0, "GGA": 0, "GNS": 0, "ZDA": 0, "GST": 0, "GLL": 4}
+    place = places.get(name[-3:])
+    return fields[place] if place is not None and len(fields) > place else ""
 
 
 @dataclass
@@ -92,12 +133,8 @@ class _Statement:
     is_fix: bool = False
 
     def hear(self, line: str) -> None:
-        body, star, checksum = line[1:].partition("*")
-        whole = functools.reduce(operator.xor, body.encode(), 0)
-        if line[:1] != "$" or not star or checksum.strip().upper() != f"{whole:02X}":
-            return
-        name, *fields = body.split(",")
-        reader = getattr(self, "_" + name[-3:].lower(), None)
+        name, *fields = _fields(line) or [""]
+        reader = getattr(self, "_" + name[-3:].lower(), None) if name else None
         if reader is not None:
             reader([*fields, *[""] * 20])
 

@@ -161,14 +161,16 @@ def pieces(
     beats = [at for at, one in enumerate(entries) if one["entry"] == "session"]
     settled_at = len(entries) if is_this_boot else (beats[-2:] or [0])[0]
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
-    names = [*sealed, *(name for name in there if name not in sealed)]
+    # What was sealed and is neither there nor given up was cut off: it never became durable.
+    names = [name for name in sealed if name in there or name in evicted]
+    names += [name for name in there if name not in sealed]
     for name in names:
         at, entry = sealed.get(name, (0, None))
         if name in evicted:
             if entry is not None:
                 known = Piece.from_dict(entry)
                 yield replace(known, is_evicted=True, is_delivered=evicted[name])
-        elif name in there:
+        else:
             path, end_bytes = there[name]
             if entry is not None and at < settled_at and end_bytes >= entry["bytes"]:
                 yield replace(Piece.from_dict(entry), path=path)

@@ -45,18 +45,18 @@ class KeyRefusedError(RemoteRefusedError):
 class Content:
     """What goes into a part's topic.
 
+    Only `digest` and `rows` are known without the spool, which may have given the records up since.
+
     Args:
-        ontology: the topic's tag.
-        metadata: the topic's user metadata.
         digest: the part's.
         rows: how many.
+        describe: makes the topic's ontology tag and user metadata.
         batches: makes the record batches, the same ones at every call.
     """
 
-    ontology: str
-    metadata: dict[str, Any]
     digest: str
     rows: int
+    describe: Callable[[], tuple[str, dict[str, Any]]]
     batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
@@ -117,14 +117,15 @@ class Delivery:
         return extent
 
     def _create(self, progress: Progress, content: Content) -> None:
+        tag, metadata = content.describe()
         session = self._log.writing_session() or self._open()
         try:
             uuid = self._client.create_topic(
                 session.uuid,
                 self._locator(progress),
-                ontology_tag=content.ontology,
-                serialization_format=ontology.serialization_format(content.ontology),
-                metadata=content.metadata,
+                ontology_tag=tag,
+                serialization_format=ontology.serialization_format(tag),
+                metadata=metadata,
             )
         except RemoteRefusedError:
             self._forget_if_closed(session)
@@ -149,12 +150,13 @@ class Delivery:
             self._log.note("finalized", locator=session.locator)
 
     def _put(self, progress: Progress, content: Content) -> Extent:
+        tag, _ = content.describe()
         self._log.note("putting", part=progress.part.id)
         extent = Extent()
         self._client.put(
             self._locator(progress),
             progress.topic_uuid,
-            ontology.schema(content.ontology),
+            ontology.schema(tag),
             extent.over(content.batches()),
         )
         return extent

@@ -7,7 +7,7 @@ record. When it is finalized and the server's writing sessions are, the recordin
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder.columns import UnmappableError
 from recorder.errors import RemoteRefusedError
@@ -26,7 +26,6 @@ from recorder.upload.sequence import find_or_make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -135,30 +134,25 @@ class SessionUpload:
         key = f"{self.source.session_id}/{due.part.id}"
         conclusion.notify_once(client, self.log.sequence, key, f"{due.name} refused: {reason}")
 
-    def _folder(self, part: Part) -> Path:
-        return self.source.folder(part.lane)
-
     def _content(self, part: Part) -> Content:
-        if part.is_own:
-            facts = describe.part_facts(part)
-            metadata = {"recorder": facts}
-            if part.lane == SUMMARY:
-                metadata = conclusion.summary_metadata(self.log, facts)
-            if part.lane == SESSION_LOG:
-                facts |= {"heartbeat_s": self.source.session.heartbeat_s, "part_s": SESSION_LOG_S}
-            return Content(
-                OWN_ONTOLOGY, metadata, part.digest, part.rows, lambda: self._own_batches(part)
-            )
-        schema = lane_schema(part, self._folder(part))
         return Content(
-            schema.ontology,
-            describe.lane_metadata(part, schema),
-            part.digest,
-            part.rows,
-            lambda: self._ticking(lane_batches(part, self._folder(part))),
+            part.digest, part.rows, lambda: self._describe(part), lambda: self._batches(part)
         )
 
-    def _own_batches(self, part: Part) -> Iterator[pa.RecordBatch]:
+    def _describe(self, part: Part) -> tuple[str, dict[str, Any]]:
+        if not part.is_own:
+            schema = lane_schema(part, self.source.folder(part.lane))
+            return schema.ontology, describe.lane_metadata(part, schema)
+        facts = describe.part_facts(part)
+        if part.lane == SESSION_LOG:
+            facts |= {"heartbeat_s": self.source.session.heartbeat_s, "part_s": SESSION_LOG_S}
+        if part.lane == SUMMARY:
+            return OWN_ONTOLOGY, conclusion.summary_metadata(self.log, facts)
+        return OWN_ONTOLOGY, {"recorder": facts}
+
+    def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
+        if not part.is_own:
+            return self._ticking(lane_batches(part, self.source.folder(part.lane)))
         lines = self._planner.own_lines(part.lane)[part.from_seqno : part.to_seqno]
         return self._ticking(own_batches(part, lines))
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -151,6 +152,17 @@ def shelf(directory: Path, **options: Any) -> Iterator[Shelf]:
         yield one
     finally:
         one.close()
+
+
+@contextlib.contextmanager
+def full_disk(limit_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size: short writes, then an error, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def new_session(lanes: Sequence[str], boot: str = "") -> Session:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from drivers.base import Driver
 from recorder import __version__
-from recorder.cli import COMMANDS, PROCESSES, recorder
+from recorder.cli import COMMANDS, PROCESSES, recorder, words
 
 PROGRAM = [sys.executable, "-c", "from recorder.cli import main; main()"]
 ROOT = Path(__file__).parents[2]
@@ -51,10 +52,10 @@ def defective(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in [*COMMANDS, *PROCESSES])], ids=str)
-def test_each_command_has_help(words: list[str]) -> None:
+@pytest.mark.parametrize("named", [[], *([name] for name in [*COMMANDS, *PROCESSES])], ids=str)
+def test_each_command_has_help(named: list[str]) -> None:
     for option in ("--help", "-h"):
-        result = call(*words, option)
+        result = call(*named, option)
         assert result.exit_code == 0
         assert "--debug" in result.output
         assert "Usage: recorder" in result.output
@@ -77,7 +78,7 @@ def test_the_commands_of_the_issue_are_there_and_in_its_order() -> None:
     assert all(f"  {name} " in listed for name in [*COMMANDS, *PROCESSES])
 
 
-def test_a_command_says_in_the_list_what_it_says_in_its_own_help() -> None:
+def test_each_command_says_what_it_does() -> None:
     context = click.Context(recorder)
     for name in [*COMMANDS, *PROCESSES]:
         command = recorder.get_command(context, name)
@@ -99,6 +100,12 @@ def test_options_tell_their_defaults_and_units() -> None:
     assert "/etc/recorder/recorder.toml" in call("check", "--help").output
 
 
+def test_numbers_are_told_as_their_docstrings_say() -> None:
+    tried = doctest.testmod(words)
+    assert tried.attempted >= 3
+    assert tried.failed == 0
+
+
 def test_the_version_is_told() -> None:
     assert call("--version").output == f"recorder, version {__version__}\n"
 
@@ -117,7 +124,7 @@ def test_help_imports_neither_validator_nor_tables_nor_arrow() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "used",
     [
         ["nonsense"],
         ["status", "--nonsense"],
@@ -136,8 +143,8 @@ def test_help_imports_neither_validator_nor_tables_nor_arrow() -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_use_ends_with_2_and_says_why(words: list[str]) -> None:
-    result = call(*words)
+def test_wrong_use_ends_with_2_and_says_why(used: list[str]) -> None:
+    result = call(*used)
     assert result.exit_code == 2, result.output
     assert "Error: " in result.stderr
     assert result.stdout == ""
@@ -146,8 +153,8 @@ def test_wrong_use_ends_with_2_and_says_why(words: list[str]) -> None:
 def test_a_wrong_configuration_ends_with_2_and_a_line_for_each_problem(tmp_path: Path) -> None:
     file = tmp_path / "recorder.toml"
     file.write_text('[web]\nprt = 1\n[[lanes]]\nname = "X"\ndriver = "mpu6050"\n')
-    for words in (["check"], ["run"], ["status"], ["upload"], ["spool"], ["lane", "X"]):
-        result = call(*words, "--config", file)
+    for used in (["check"], ["run"], ["status"], ["upload"], ["spool"], ["lane", "X"]):
+        result = call(*used, "--config", file)
         assert result.exit_code == 2
         first, *lines = result.stderr.splitlines()
         assert first == "Error: 3 problems"
@@ -164,8 +171,8 @@ def test_no_error_shows_a_traceback_unless_it_is_asked_for(tmp_path: Path) -> No
     told = program("check", "--config", wrong)
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
-    for words in (["--debug", "check", "--config", wrong], ["check", "--debug", "--config", wrong]):
-        assert "Traceback" in program(*words).stderr
+    for used in (["--debug", "check", "--config", wrong], ["check", "--debug", "--config", wrong]):
+        assert "Traceback" in program(*used).stderr
 
 
 def test_a_defect_is_told_in_one_line_unless_debug_shows_where(tmp_path: Path) -> None:

@@ -277,3 +277,25 @@ def test_a_server_that_does_not_answer_is_a_finding(tmp_path: Path) -> None:
     result = call("sessions", "--server", "grpc://127.0.0.1:1")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
+
+
+def test_a_station_that_checks_keys_knows_those_that_were_made_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "ground"
+    command = [*PROGRAM, "ground", "--dir", str(folder), "--port", "0", "--check-keys"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        key = tmp_path / "key"
+        key.write_text(facts("ground", "--dir", folder, "--new-key", "read")["key"])
+        refused = call("sessions", "--server", url)
+        assert refused.exit_code == 1
+        assert "API key" in refused.stderr
+        assert facts("sessions", "--server", url, "--key-file", key) == []
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_a_key_is_made_only_with_permissions_that_there_are(tmp_path: Path) -> None:
+    result = call("ground", "--dir", tmp_path, "--new-key", "read,everything")
+    assert result.exit_code == 2
+    assert "read,write,delete" in result.stderr

@@ -1,0 +1,251 @@
+"""Killed at every step, on either side: every row on the server once, nothing left unfinished."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from recorder import config as settings
+from recorder.columns import BATCH_BYTES
+from recorder.errors import RemoteAwayError
+from recorder.ground import GroundStation
+from recorder.mosaico import MosaicoClient
+from recorder.service import Stop
+from recorder.spool import journal
+from recorder.spool.receipts import delivered, receipts
+from recorder.uploader import StoppedError, Uploader, upload_once
+from tests.recorder.upload.made import differences, server_rows
+
+#: Each step, in the order of an upload; the lines kill one process after the other on one upload.
+STEPS = [
+    ("after", "planned"),
+    ("after", "sequence"),
+    ("before", "opened"),
+    ("after", "opened"),
+    ("before", "created"),
+    ("after", "created"),
+    ("after", "putting"),
+    ("mid", ""),
+    ("before", "put_ok"),
+    ("after", "put_ok"),
+    ("after", "receipt"),
+    ("before", "final"),
+    ("after", "final"),
+    ("mid", ""),
+    ("before", "put_ok"),
+    ("before", "finalized"),
+    ("after", "finalized"),
+]
+LANES = ("gps", "imu", "camera")
+
+
+def kill_uploader(file, when, kind):
+    command = [sys.executable, "-m", "tests.recorder.upload.dying", "upload", str(file), when, kind]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def record(drive):
+    drive.tell_time()
+    drive.imu(40)
+    drive.gps(20)
+    drive.camera(110)
+    drive.end()
+
+
+def sequences(url, key):
+    with MosaicoClient.connect_url(url, api_key=key) as client:
+        return client.sequences()
+
+
+@contextlib.contextmanager
+def station_with_key(folder, *permissions):
+    with GroundStation(folder / "ground", check_keys=True) as station:
+        file = folder / "key"
+        file.write_text(station.keys.create(permissions))
+        file.chmod(0o600)
+        yield station, file
+
+
+def check(drive, config, url, key=None):
+    (name,) = sequences(url, key)
+    for lane in LANES:
+        assert differences(server_rows(url, name, lane, key), drive.expected(lane)) == []
+    given = receipts(config.upload_dir / drive.id)
+    stored = {one.name: one.stored for one in drive.recording.session.lanes}
+    assert {lane: delivered(given, lane) for lane in stored} == stored
+    parts = [one["part"] for one in entries(config, drive) if one["entry"] == "receipt"]
+    assert max(Counter(parts).values()) == 1
+
+
+def entries(config, drive):
+    return journal.read(config.upload_dir / drive.id)
+
+
+def test_killed_at_every_step_each_row_arrives_once_and_nothing_is_left_open(
+    drive, station, tmp_path
+):
+    record(drive)
+    config = drive.config(station.url)
+    file = tmp_path / "settings"
+    file.write_text(settings.to_json(config))
+    for when, kind in STEPS:
+        kill_uploader(file, when, kind)
+    assert upload_once(config).done == [drive.id]
+    check(drive, config, station.url)
+    with MosaicoClient.connect_url(station.url) as client:
+        found = client.describe_sequence(client.sequences()[0])
+    assert all(one.locked for one in found.sessions)
+    assert all(one.locked for one in found.topics)
+    assert not [one for one in found.topics if "-r" in one.locator.partition("/")[2]]
+
+
+def test_a_key_that_may_not_delete_goes_on_under_new_names_and_the_manifest_tells(drive, tmp_path):
+    record(drive)
+    with station_with_key(tmp_path, "read", "write") as (station, key_file):
+        config = drive.config(station.url, key_file=key_file)
+        file = tmp_path / "settings"
+        file.write_text(settings.to_json(config))
+        for when, kind in (("before", "created"), ("mid", ""), ("after", "putting"), ("mid", "")):
+            kill_uploader(file, when, kind)
+        assert upload_once(config).done == [drive.id]
+        key = key_file.read_text()
+        check(drive, config, station.url, key)
+        with MosaicoClient.connect_url(station.url, api_key=key) as client:
+            name = client.sequences()[0]
+            found = client.describe_sequence(name)
+            summary = client.describe_topic(f"{name}/recorder/summary").user_metadata
+        open_topics = {one.locator for one in found.topics if not one.locked}
+        abandoned = {f"{name}/{one}" for one in summary["manifest"]["abandoned"]}
+        assert open_topics == abandoned != set()
+        assert any("-r" in one["topic"] for one in summary["manifest"]["topics"])
+        whole = [one for one in found.sessions if not set(one.topics) & abandoned]
+        assert all(one.locked for one in whole)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def dying_station(folder, port, chunks):
+    command = [sys.executable, "-m", "tests.recorder.upload.dying", "station", str(folder)]
+    with subprocess.Popen(
+        [*command, str(port), str(chunks)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        url = process.stdout.readline().strip()
+        try:
+            yield url, process
+        finally:
+            process.kill()
+
+
+def test_a_server_killed_in_the_middle_of_a_stream_gets_the_rest_after_its_restart(drive, tmp_path):
+    drive.tell_time()
+    drive.imu(4)
+    drive.gps(4)
+    drive.camera(6, size_bytes=BATCH_BYTES // 5)
+    drive.end()
+    folder, port = tmp_path / "ground", free_port()
+    config = drive.config(f"grpc://127.0.0.1:{port}", part_bytes=64 << 20)
+    with dying_station(folder, port, chunks=3) as (url, process):
+        with pytest.raises(RemoteAwayError):
+            upload_once(drive.config(url, part_bytes=64 << 20))
+        assert process.wait(20) == -signal.SIGKILL
+    states = [one["entry"] for one in entries(config, drive)]
+    assert states[-1] == "putting"
+    with GroundStation(folder, port=port) as station:
+        assert upload_once(config).done == [drive.id]
+        check(drive, config, station.url)
+
+
+def test_a_stream_that_is_broken_off_by_a_stop_is_repaired_the_next_time(
+    drive, station, monkeypatch
+):
+    drive.tell_time()
+    drive.imu(4)
+    drive.gps(4)
+    drive.camera(6, size_bytes=BATCH_BYTES // 5)
+    drive.end()
+    config = drive.config(station.url, part_bytes=64 << 20)
+    stop = Stop()
+    monkeypatch.setattr("recorder.uploader.STOP_LIMIT_S", 0.0)
+    uploader = Uploader(config, stop)
+    while not any(one.get("lane") == "imu" for one in entries(config, drive)):
+        assert uploader.work()
+    stop.set()
+    with pytest.raises(StoppedError):
+        uploader.work()
+    uploader.close()
+    (name,) = sequences(station.url, None)
+    with MosaicoClient.connect_url(station.url) as client:
+        found = client.describe_sequence(name)
+    assert [one.locator for one in found.topics if not one.locked] == [f"{name}/camera"]
+    assert upload_once(config).done == [drive.id]
+    check(drive, config, station.url)
+
+
+def test_when_the_segments_are_given_up_after_the_answer_was_lost_the_server_is_believed(
+    drive, station, tmp_path
+):
+    drive.tell_time()
+    drive.camera(8)
+    drive.end()
+    config = drive.config(station.url)
+    file = tmp_path / "settings"
+    file.write_text(settings.to_json(config))
+    kill_uploader(file, "before", "put_ok")
+    log = journal.Journal(drive.spool.journal_path(drive.id))
+    (first, *_) = drive.spool.segments(drive.id, "camera")
+    rows = next(one["rows"] for one in log.entries if one.get("file") == first.name)
+    tombstone = {"entry": "evicted", "lane": "camera", "file": first.name, "delivered": False}
+    log.record({**tombstone, "rows": rows})
+    log.close()
+    first.unlink()
+    assert upload_once(config).done == [drive.id]
+    (name,) = sequences(station.url, None)
+    assert differences(server_rows(station.url, name, "camera"), drive.expected("camera")) == []
+    final = entries(config, drive)
+    record = next(one["session"] for one in final if one["entry"] == "final")
+    camera = next(one for one in record["lanes"] if one["name"] == "camera")
+    assert (camera["delivered"], camera["lost_evicted"], record["state"]) == (8, 0, "closed")
+
+
+def test_segments_given_up_in_the_middle_of_a_part_are_lost_and_the_rest_is_planned_anew(
+    drive, station, tmp_path
+):
+    drive.tell_time()
+    drive.camera(9)
+    drive.end()
+    config = drive.config(station.url)
+    file = tmp_path / "settings"
+    file.write_text(settings.to_json(config))
+    kill_uploader(file, "mid", "")
+    log = journal.Journal(drive.spool.journal_path(drive.id))
+    (first, *_) = drive.spool.segments(drive.id, "camera")
+    rows = next(one["rows"] for one in log.entries if one.get("file") == first.name)
+    tombstone = {"entry": "evicted", "lane": "camera", "file": first.name, "delivered": False}
+    log.record({**tombstone, "rows": rows})
+    log.close()
+    first.unlink()
+    assert upload_once(config).done == [drive.id]
+    (name,) = sequences(station.url, None)
+    rows_there = server_rows(station.url, name, "camera")
+    assert differences(rows_there, drive.expected("camera")[rows:]) == []
+    record = next(one["session"] for one in entries(config, drive) if one["entry"] == "final")
+    camera = next(one for one in record["lanes"] if one["name"] == "camera")
+    assert (camera["lost_evicted"], record["state"], record["ledger_ok"]) == (
+        rows,
+        "truncated",
+        True,
+    )

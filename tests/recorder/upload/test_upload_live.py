@@ -1,0 +1,234 @@
+"""While it is being recorded: never beyond the watermark, heartbeats in time, the time waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from recorder import config as settings
+from recorder import status
+from recorder.mosaico import MosaicoClient
+from recorder.service import Stop
+from recorder.spool import journal
+from recorder.uploader import Uploader, main
+from tests.recorder.upload.made import PERIOD_NS, differences, server_rows
+
+
+@pytest.fixture
+def uploading(drive, station):
+    made = []
+
+    def make(**upload):
+        config = drive.config(station.url, mode="live", **upload)
+        made.append(Uploader(config, Stop()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def drain(uploader):
+    while uploader.work():
+        pass
+
+
+def topics(url):
+    with MosaicoClient.connect_url(url) as client:
+        names = client.sequences()
+        found = client.describe_sequence(names[0]).topics if names else ()
+    return {one.locator.partition("/")[2]: one.row_count for one in found}
+
+
+def age(drive, seconds):
+    """Let a session have begun so long ago."""
+    drive.start_ns -= round(seconds * 1e9)
+    drive.recording.session.announced_boot_ns = drive.start_ns
+    drive.recording.note_session()
+
+
+def test_live_parts_are_bounded_in_time_and_the_rest_comes_at_the_end(drive, station, uploading):
+    age(drive, 10)
+    drive.tell_time()
+    drive.imu(50)  # 2.5 s of data
+    drive.beat()
+    uploader = uploading(part_s=1.0)
+    drain(uploader)
+    assert topics(station.url) == {"imu/p000000": 200, "imu/p000001": 200, "imu/p000002": 100}
+    drive.imu(5)
+    drive.end()
+    drain(uploader)
+    name = f"{_sequence(station.url)}"
+    assert differences(server_rows(station.url, name, "imu"), drive.expected("imu")) == []
+    assert "recorder/session" in topics(station.url)
+
+
+def _sequence(url):
+    with MosaicoClient.connect_url(url) as client:
+        (name,) = client.sequences()
+    return name
+
+
+def test_nothing_beyond_the_watermark_is_sent(drive, station, uploading):
+    age(drive, 10)
+    drive.tell_time()
+    drive.imu(20)
+    drive.beat()
+    drive.imu(20)  # appended, and not committed
+    uploader = uploading(part_s=1.0)
+    drain(uploader)
+    assert topics(station.url) == {"imu/p000000": 200}
+    drive.commit()
+    drain(uploader)
+    assert sum(topics(station.url).values()) == 400
+
+
+def test_a_session_of_a_dead_process_is_left_alone(drive, station, uploading):
+    age(drive, 10)
+    drive.tell_time()
+    drive.imu(40)
+    drive.beat()
+    (drive.folder / "run" / "watermark").unlink()
+    uploader = uploading(part_s=1.0)
+    drain(uploader)
+    assert topics(station.url) == {}
+
+
+def test_a_part_waits_for_a_trusted_time(drive, station, uploading):
+    age(drive, 10)
+    drive.imu(40)
+    drive.beat()
+    uploader = uploading(part_s=1.0, time_wait_s=3600)
+    drain(uploader)
+    assert topics(station.url) == {}
+    drive.tell_time()
+    drain(uploader)
+    assert topics(station.url) == {"imu/p000000": 200, "imu/p000001": 200}
+
+
+def test_after_the_wait_a_part_goes_without_a_trusted_time_and_says_so(drive, station, uploading):
+    age(drive, 10)
+    drive.imu(40)
+    drive.beat()
+    drain(uploading(part_s=1.0, time_wait_s=5))
+    with MosaicoClient.connect_url(station.url) as client:
+        found = client.describe_topic(f"{_sequence(station.url)}/imu/p000000")
+    assert found.user_metadata["recorder"]["clock_source"] == "none"
+
+
+def test_heartbeats_of_a_live_session_are_sent_after_a_minute(drive, station, uploading):
+    age(drive, 61)
+    drive.tell_time()
+    drive.recording.note_session()
+    drive.commit()
+    uploader = uploading()
+    drain(uploader)
+    assert list(topics(station.url)) == ["recorder/session/p000000"]
+    drive.end()
+    drain(uploader)
+    assert list(topics(station.url)) == [
+        "recorder/session/p000000",
+        "recorder/session/p000001",
+        "recorder/summary",
+    ]
+
+
+def test_times_never_step_back_from_part_to_part(drive, station, uploading):
+    age(drive, 10)
+    drive.tell_time()
+    drive.imu(20)
+    drive.beat()
+    uploader = uploading(part_s=1.0)
+    drain(uploader)
+    # A later anchor says that the clock is half a second earlier than was thought.
+    from recorder.clock import anchor_now, boot_id
+
+    late = anchor_now(
+        drive.start_ns + 20 * 10 * PERIOD_NS, _utc() + 500_000_000, 600_000_000, "gps"
+    )
+    log = journal.Journal(drive.spool.anchors_path(boot_id().hex()))
+    log.record(vars(late))
+    log.close()
+    drive.imu(20)
+    drive.end()
+    drain(uploader)
+    rows = server_rows(station.url, _sequence(station.url), "imu")
+    stamps = [one["timestamp_ns"] for one in rows]
+    assert len(stamps) == 400
+    assert all(a < b for a, b in zip(stamps, stamps[1:], strict=False))
+
+
+def _utc():
+    from tests.recorder.upload.made import UTC_NS
+
+    return UTC_NS
+
+
+def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
+    config = settings.Config(
+        lanes=[settings.Lane(name="imu", driver="mpu6050")],
+        spool=settings.Spool(directory=tmp_path / "data", run_dir=tmp_path / "run"),
+        upload=settings.Upload(server="grpc://127.0.0.1:1"),
+    )
+    stop = Stop()
+    thread = threading.Thread(target=main, args=(config, stop))
+    thread.start()
+    sign = wait_for(lambda: status.read(tmp_path / "run", "upload"))
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (sign["state"], sign["drained"]) == ("waiting", False)
+
+
+def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(drive, tmp_path):
+    from recorder.ground import GroundStation
+
+    port = _free_port()
+    drive.tell_time()
+    drive.imu(3)
+    drive.end()
+    config = drive.config(f"grpc://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "recorder.uploader", settings.to_json(config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            away = wait_for(lambda: _sign(config, "state", "away"))
+            assert "127.0.0.1" in away["error"]
+            with GroundStation(tmp_path / "ground", port=port) as station:
+                done = wait_for(lambda: _sign(config, "drained", True))
+                assert done["done"] == [drive.id]
+                rows = server_rows(station.url, _sequence(station.url), "imu")
+            assert differences(rows, drive.expected("imu")) == []
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+def _free_port():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def _sign(config, key, value):
+    sign = status.read(config.spool.run_dir, "upload")
+    return sign if sign is not None and sign[key] == value else None
+
+
+def wait_for(ask, within_s=30):
+    """Ask until there is an answer; between two questions the process is given the processor."""
+    deadline = time.monotonic() + within_s
+    while (found := ask()) is None:
+        assert time.monotonic() < deadline, "it did not happen"
+        os.sched_yield()
+        time.sleep(0.02)
+    return found
+
+
+_ = json

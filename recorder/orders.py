@@ -5,7 +5,7 @@ Each order is journalled, durably, before it is answered.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from recorder.clock import boot_ns
 from recorder.errors import RecorderError
@@ -13,8 +13,25 @@ from recorder.errors import RecorderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recorder.record import Anchor
     from recorder.spool.recording import Recording
-    from recorder.spooler import Spooler
+
+
+class Spooler(Protocol):
+    """What the spool's process offers to whoever orders something; see `recorder.spooler`."""
+
+    recording: Recording | None
+    identifier: str
+    anchors: list[Anchor]
+
+    def announce(self) -> Recording:
+        """Begin a session; durable on return."""
+
+    def commit(self) -> None:
+        """Bring to disk what the rings hold."""
+
+    def end(self, reason: str) -> None:
+        """End the session that is being recorded, if any; durable on return."""
 
 
 def answer(spooler: Spooler, request: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,17 @@ def hold(directory: Path, lane: str) -> int:
     return descriptor
 
 
+def running(directory: Path) -> list[str]:
+    """Return the names of the lanes whose process runs: those whose lock is held."""
+    found = []
+    for path in directory.glob("*.lock"):
+        try:
+            os.close(hold(directory, path.stem))
+        except RingError:
+            found.append(path.stem)
+    return found
+
+
 def attach(directory: Path, schema: LaneSchema, capacity_bytes: int) -> RingWriter:
     """Go on with the lane's newest ring, or make one if that does not fit schema and size.
 

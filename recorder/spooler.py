@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import select
+import time
 from typing import TYPE_CHECKING
 
 from recorder import status
@@ -20,7 +21,7 @@ from recorder.command import CommandServer
 from recorder.config import Config, to_json
 from recorder.errors import SpoolFormatError
 from recorder.orders import answer
-from recorder.ring_files import ReaderSet
+from recorder.ring_files import ReaderSet, running
 from recorder.service import Notifier, Stop, entry
 from recorder.spool.announce import new_session
 from recorder.spool.counts import Counts
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from recorder.ring import RingReader
 
 log = logging.getLogger(__name__)
+
+#: How long the last commit waits for lanes that are ending too, and how often it looks.
+LAST_WORDS_S, POLL_S = 3.0, 0.05
 
 
 class Spooler:
@@ -119,9 +123,16 @@ class Spooler:
             next_ns = max(next_ns + interval_ns, boot_ns())
             self._wait(stop, next_ns)
         self._notifier.stopping()
+        self._outlast_lanes()
         self.commit()
         self.end("shutdown")
         self._sign()
+
+    def _outlast_lanes(self) -> None:
+        # At shutdown all processes are told at once; a lane still finishes the sample under way.
+        until_ns = boot_ns() + round(LAST_WORDS_S * 1e9)
+        while running(self._config.rings_dir) and boot_ns() < until_ns:
+            time.sleep(POLL_S)
 
     def _wait(self, stop: Stop, until_ns: int) -> None:
         while not stop.is_set() and (left_ns := until_ns - boot_ns()) > 0:

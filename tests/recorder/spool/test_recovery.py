@@ -53,16 +53,22 @@ class Deaths(RuleBasedStateMachine):
         else:
             self.dropped += count
 
-    @rule(records=st.integers(2, 12))
-    def burst(self, records: int) -> None:
-        for _ in range(records):
-            self.put(1)
-
     @rule()
     def event(self) -> None:
         self.shelf.producer.event("something")
 
-    @rule()
+    @rule(records=st.integers(0, 12))
+    def burst(self, records: int) -> None:
+        """Take several records, which may fill several segments; nothing is committed."""
+        for _ in range(records):
+            self.put(1)
+        self.take()
+
+    @rule(records=st.integers(0, 12))
+    def burst_and_die(self, records: int) -> None:
+        self.burst(records)
+        self.die()
+
     def take(self) -> None:
         base = self.bases.get(self.shelf.producer.ring.epoch)
         lane = self.shelf.recording.lanes["imu"]
@@ -71,12 +77,19 @@ class Deaths(RuleBasedStateMachine):
         reader.position = max(reader.position, *taken)
         self.shelf.recording.take(reader, base)
 
-    @rule(limit_bytes=st.integers(100, 1200))
-    def take_on_a_full_disk(self, limit_bytes: int) -> None:
+    @rule(records=st.integers(0, 6), limit_bytes=st.integers(100, 1200))
+    def take_on_a_full_disk(self, records: int, limit_bytes: int) -> None:
+        for _ in range(records):
+            self.put(1)
         with full_disk(limit_bytes), contextlib.suppress(OSError):
             self.take()
 
     @rule()
+    def commit_and_die_before_the_ring_is_freed(self) -> None:
+        self.take()
+        self.publish()
+        self.die()
+
     def publish(self) -> None:
         self.shelf.recording.commit().publish(self.water_file)
 

@@ -80,11 +80,11 @@ class Drive:
         (folder / "run" / "rings").mkdir(parents=True, exist_ok=True)
         self.begin()
 
-    def begin(self) -> None:
-        """Begin a session."""
+    def begin(self, age_s: float = 0) -> None:
+        """Begin a session, as if so long ago."""
         lanes = [LaneLedger(one.lane, rate_hz=one.rate_hz) for one in self.schemas.values()]
         self.id = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-        self.start_ns = boot_ns()
+        self.start_ns = boot_ns() - round(age_s * 1e9)
         session = Session(
             self.id,
             boot_id().hex(),

@@ -1,9 +1,10 @@
-"""While it is being recorded: never beyond the watermark, heartbeats in time, the time waited for."""
+"""While it is being recorded: not beyond the watermark, heartbeats in time, the time awaited."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,11 +14,13 @@ import pytest
 
 from recorder import config as settings
 from recorder import status
+from recorder.clock import anchor_now, boot_id
+from recorder.ground import GroundStation
 from recorder.mosaico import MosaicoClient
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.uploader import Uploader, main
-from tests.recorder.upload.made import PERIOD_NS, differences, server_rows
+from tests.recorder.upload.made import PERIOD_NS, UTC_NS, differences, server_rows
 
 
 @pytest.fixture
@@ -47,10 +50,9 @@ def topics(url):
 
 
 def age(drive, seconds):
-    """Let a session have begun so long ago."""
-    drive.start_ns -= round(seconds * 1e9)
-    drive.recording.session.announced_boot_ns = drive.start_ns
-    drive.recording.note_session()
+    """Begin a session as if so long ago; the one before has no process any more."""
+    drive.recording.close()
+    drive.begin(seconds)
 
 
 def test_live_parts_are_bounded_in_time_and_the_rest_comes_at_the_end(drive, station, uploading):
@@ -125,8 +127,7 @@ def test_after_the_wait_a_part_goes_without_a_trusted_time_and_says_so(drive, st
 def test_heartbeats_of_a_live_session_are_sent_after_a_minute(drive, station, uploading):
     age(drive, 61)
     drive.tell_time()
-    drive.recording.note_session()
-    drive.commit()
+    drive.beat()
     uploader = uploading()
     drain(uploader)
     assert list(topics(station.url)) == ["recorder/session/p000000"]
@@ -147,10 +148,8 @@ def test_times_never_step_back_from_part_to_part(drive, station, uploading):
     uploader = uploading(part_s=1.0)
     drain(uploader)
     # A later anchor says that the clock is half a second earlier than was thought.
-    from recorder.clock import anchor_now, boot_id
-
     late = anchor_now(
-        drive.start_ns + 20 * 10 * PERIOD_NS, _utc() + 500_000_000, 600_000_000, "gps"
+        drive.start_ns + 20 * 10 * PERIOD_NS, UTC_NS + 500_000_000, 600_000_000, "gps"
     )
     log = journal.Journal(drive.spool.anchors_path(boot_id().hex()))
     log.record(vars(late))
@@ -161,13 +160,7 @@ def test_times_never_step_back_from_part_to_part(drive, station, uploading):
     rows = server_rows(station.url, _sequence(station.url), "imu")
     stamps = [one["timestamp_ns"] for one in rows]
     assert len(stamps) == 400
-    assert all(a < b for a, b in zip(stamps, stamps[1:], strict=False))
-
-
-def _utc():
-    from tests.recorder.upload.made import UTC_NS
-
-    return UTC_NS
+    assert all(a < b for a, b in itertools.pairwise(stamps))
 
 
 def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
@@ -187,8 +180,6 @@ def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
 
 
 def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(drive, tmp_path):
-    from recorder.ground import GroundStation
-
     port = _free_port()
     drive.tell_time()
     drive.imu(3)
@@ -210,8 +201,6 @@ def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(d
 
 
 def _free_port():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
@@ -229,6 +218,3 @@ def wait_for(ask, within_s=30):
         os.sched_yield()
         time.sleep(0.02)
     return found
-
-
-_ = json

@@ -25,7 +25,7 @@ def refused(tmp_path):
         made.append(drive)
         drive.tell_time()
         drive.gps(5)
-        import_imu(drive, imu)
+        give_imu(drive, imu)
         drive.end()
         return drive
 
@@ -34,7 +34,7 @@ def refused(tmp_path):
         one.recording.close()
 
 
-def import_imu(drive, imu):
+def give_imu(drive, imu):
     for number in range(130):
         drive._put(imu, [bytes([number]) * 12 * 800], 800, drive.start_ns + number * 10**9)
 

@@ -187,7 +187,7 @@ class _Rows:
         if self._schema.blob is not None and path in _BLOB_COLUMNS:
             return self._blob(path)
         if path in self._fields:
-            return self._values(path, column.type)
+            return self._filled(path, column)
         return self._struct(column, f"{path}.")
 
     def _struct(self, column: pa.Field, below: str) -> pa.Array:
@@ -221,6 +221,14 @@ class _Rows:
             return pa.repeat(pa.scalar(self._schema.blob, pa.string()), self.count)
         buffers = [None, pa.py_buffer(self._blob_ends), pa.py_buffer(self._blobs)]
         return pa.Array.from_buffers(pa.binary(), self.count, buffers)
+
+    def _filled(self, path: str, column: pa.Field) -> pa.Array:
+        values = self._values(path, column.type)
+        if column.nullable or not values.null_count:
+            return values
+        if pa.types.is_floating(column.type):
+            return _with_nan(values)
+        raise UnmappableError(f"lane {self._schema.lane}: {path} is required and not known")
 
     def _values(self, path: str, kind: pa.DataType) -> pa.Array:
         _, field = self._fields[path]

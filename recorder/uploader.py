@@ -7,7 +7,6 @@ A lost link, a restart or a request to stop costs time, never data.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
@@ -15,8 +14,6 @@ import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from recorder import status
 from recorder.errors import (
@@ -29,6 +26,7 @@ from recorder.errors import (
 from recorder.mosaico import MosaicoClient
 from recorder.service import Notifier, Stop, entry
 from recorder.upload.backlog import Backlog
+from recorder.upload.memory import keep_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +45,6 @@ REFUSED_PAUSE_S = 60.0
 #: A stream under way may take so long to end after a request to stop; then it is broken off.
 STOP_LIMIT_S = 3.0
 SIGN_S = 1.0
-_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES = -3, 128 * 1024
 
 
 class StoppedError(RecorderError):
@@ -56,12 +53,7 @@ class StoppedError(RecorderError):
 
 @dataclass
 class Summary:
-    """What an upload by hand did.
-
-    Args:
-        done: ids of the sessions that are on the server as a whole.
-        parked: what the server refused: session id to reason.
-    """
+    """What an upload by hand did: `done` session ids, and those `parked`, each with its reason."""
 
     done: list[str] = field(default_factory=list)
     parked: dict[str, str] = field(default_factory=dict)
@@ -97,8 +89,6 @@ class Uploader:
         self._client: MosaicoClient | None = None
         self._state, self._error = "waiting", ""
         self._next_sign_s = self._stop_limit_s = 0.0
-
-    # --- the loop of the service
 
     def run(self) -> None:
         """Upload what there is, and what comes, until told to stop."""
@@ -142,8 +132,6 @@ class Uploader:
                 return
             self._tick()
 
-    # --- one piece of work
-
     def work(self) -> bool:
         """Look at the spool and do the next thing that is due.
 
@@ -165,8 +153,6 @@ class Uploader:
                 self.backlog.forget(upload)
         return False
 
-    # --- the connection
-
     def _connected(self) -> MosaicoClient:
         if self._client is None:
             settings = self._config.upload
@@ -184,8 +170,6 @@ class Uploader:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    # --- life signs
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -248,12 +232,6 @@ def _jittered(pause_s: float) -> float:
     return pause_s * (1 + random.random())
 
 
-def _tune_memory() -> None:
-    """Keep memory flat: large buffers go back to the system at once (see architecture)."""
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-    pa.set_memory_pool(pa.system_memory_pool())
-
-
 def upload_once(
     config: Config, progress: Callable[[dict[str, Any]], None] | None = None
 ) -> Summary:
@@ -291,7 +269,6 @@ def main(config: Config, stop: Stop) -> None:
         ConfigError: a key or certificate cannot be read.
         SpoolError: another uploader is at work, or the spool is of another format.
     """
-    _tune_memory()
     uploader = Uploader(config, stop)
     try:
         uploader.run()
@@ -300,4 +277,5 @@ def main(config: Config, stop: Stop) -> None:
 
 
 if __name__ == "__main__":
+    keep_small()
     entry("upload", main)

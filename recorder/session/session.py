@@ -106,7 +106,12 @@ class Session:
         """Enter the terminal state: recording has stopped and nothing is pending any more.
 
         The precedence is orphan, error, short, whole.
+
+        Raises:
+            ValueError: it is still being recorded, or its state is terminal already.
         """
+        if self.recording == "running":
+            raise ValueError("a session that is being recorded cannot be finished")
         reason = self.end_reason or ""
         if reason.startswith("exception"):
             self.happen("drained_error")

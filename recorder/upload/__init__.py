@@ -8,5 +8,9 @@ naming      names and metadata keys that every server takes
 describe    what the server is told of a sequence and of a topic
 delivery    one part to the server, by asking before and after each step
 conclusion  the final record, the manifest and the end of the server's sessions
+source      one session in the spool, looked at again and again
+planner     which part is next
+sequence    the recording on the server, found or made
 session     all of it in order, for one session
+backlog     every session that is not on the server yet
 """

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -157,7 +157,7 @@ class Deaths(RuleBasedStateMachine):
 
 
 TestDeaths = Deaths.TestCase
-TestDeaths.settings = settings(max_examples=100, stateful_step_count=30)
+TestDeaths.settings = settings(max_examples=100, stateful_step_count=30, phases=[Phase.generate])
 
 
 def dead(one: Shelf, water: Watermark | None) -> Recording:

@@ -62,7 +62,7 @@ def station(directory: str, port: str, chunks: str) -> None:
     Topics.add_chunk = add_and_die
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    run(Path(directory), "127.0.0.1", int(port), stop, ready=lambda url: print(url, flush=True))  # noqa: T201
+    run(Path(directory), "127.0.0.1", int(port), stop, ready=lambda url: print(url, flush=True))  # noqa: T201 - the test reads it
 
 
 if __name__ == "__main__":

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from drivers.base import (
+    BadSampleError,
+    Device,
+    DeviceAbsentError,
+    DeviceLostError,
+    Driver,
+    DriverError,
+    Sample,
+)
+from recorder import config, lane, record, status
+from recorder.clock import boot_ns
+from recorder.errors import ConfigError, RingError
+from recorder.lane import Lane, main
+from recorder.record import Anchor
+from recorder.ring import RingReader
+from recorder.ring_files import ReaderSet
+from recorder.service import Stop
+from tests.recorder.building import FIELDS, numbers_in, rows
+
+MS = 1_000_000
+
+
+class Scripted(Driver):
+    """A device that does what the test wrote down, and ends the lane when nothing is left."""
+
+    kind = "scripted"
+    ontology = "Numbered"
+    fields = FIELDS
+    rate_hz = 100.0
+    rate_tolerance = 0.01
+    script: ClassVar[list[Sample | DriverError | None]] = []
+    absent: ClassVar[list[DriverError]] = []
+    last: ClassVar[list[Sample]] = []
+    stop: ClassVar[Stop]
+    opened: ClassVar[int] = 0
+    closed: ClassVar[int] = 0
+
+    def __init__(self, *, device: str = "") -> None:
+        self.device = device
+
+    def open(self) -> Device:
+        if self.absent:
+            raise self.absent.pop(0)
+        type(self).opened += 1
+        return Device(vendor="test", model="script", interface={"device": self.device})
+
+    def read(self, timeout_s: float) -> Sample | None:
+        assert timeout_s > 0
+        if not self.script:
+            self.stop.set()
+            return None
+        step = self.script.pop(0)
+        if isinstance(step, DriverError):
+            raise step
+        return step
+
+    def finish(self) -> Sequence[Sample]:
+        return self.last
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture(autouse=True)
+def fresh_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PAUSES_S", (0.0,))
+    Scripted.stop = Stop()
+    for name in ("script", "absent", "last"):
+        setattr(Scripted, name, [])
+    Scripted.opened = Scripted.closed = 0
+
+
+def settings(tmp_path: Path, **changes: Any) -> config.Config:
+    one = config.Lane(name="imu", driver=f"{__name__}:Scripted", ring_bytes=65_536, **changes)
+    return config.Config(lanes=[one], spool=config.Spool(run_dir=tmp_path))
+
+
+def sample(number: int, **changes: Any) -> Sample:
+    at_ns = START + number * 10 * MS
+    return Sample(
+        **{"boot_ns": at_ns, "rows": 1, "payload": [rows(number)], "counter": number, **changes}
+    )
+
+
+START = boot_ns()
+
+
+def run(tmp_path: Path) -> list[tuple[record.Header, bytes]]:
+    """Run the lane through its script and return what is in its ring."""
+    main(settings(tmp_path), Scripted.stop, "imu")
+    return held(tmp_path)
+
+
+def held(tmp_path: Path) -> list[tuple[record.Header, bytes]]:
+    readers = ReaderSet(tmp_path / "rings")
+    assert readers.look() == []
+    found = [one for ring in readers for one in records(ring)]
+    readers.close()
+    return found
+
+
+def records(ring: RingReader) -> list[tuple[record.Header, bytes]]:
+    return [(header, b"".join(runs)[record.HEADER_BYTES :]) for header, runs in ring.records()]
+
+
+def numbers(found: list[tuple[record.Header, bytes]]) -> list[int]:
+    return [n for header, raw in found if header.kind == record.DATA for n in numbers_in(raw)]
+
+
+def events(found: list[tuple[record.Header, bytes]]) -> list[str]:
+    return [json.loads(raw)["event"] for header, raw in found if header.kind == record.EVENT]
+
+
+def test_samples_reach_the_ring_with_the_devices_facts_before_them(tmp_path: Path) -> None:
+    Scripted.script = [sample(0), None, sample(1)]
+    Scripted.last = [sample(2)]
+    found = run(tmp_path)
+    assert numbers(found) == [0, 1, 2]
+    assert events(found) == ["opened", "stopped"]
+    assert json.loads(found[0][1])["device"]["model"] == "script"
+    assert found[-1][0].losses == record.Losses()
+    assert [header.boot_ns for header, _ in found if header.rows] == [
+        START + number * 10 * MS for number in range(3)
+    ]
+
+
+def test_an_absent_device_is_looked_for_until_it_comes(tmp_path: Path) -> None:
+    Scripted.absent = [DeviceAbsentError("nothing at 0x68") for _ in range(4)]
+    Scripted.script = [sample(0)]
+    found = run(tmp_path)
+    assert numbers(found) == [0]
+    assert events(found) == ["lost", "opened", "stopped"]  # said once, not at each attempt
+    assert Scripted.closed >= 5
+
+
+def test_a_lost_device_is_opened_again_and_what_it_gave_meanwhile_was_absent(
+    tmp_path: Path,
+) -> None:
+    Scripted.script = [sample(0), DeviceLostError("unplugged"), sample(5), sample(8)]
+    found = run(tmp_path)
+    assert numbers(found) == [0, 5, 8]
+    assert Scripted.opened == 2
+    assert found[-1][0].losses == record.Losses(source=2, absent=4)
+    assert found[-1][0].expected == 9
+
+
+def test_an_unreadable_sample_is_counted_and_reading_goes_on(tmp_path: Path) -> None:
+    Scripted.script = [
+        sample(0),
+        BadSampleError("checksum", 2),
+        BadSampleError("noise", 0),
+        sample(3),
+    ]
+    found = run(tmp_path)
+    assert numbers(found) == [0, 3]
+    assert Scripted.opened == 1
+    assert found[-1][0].losses == record.Losses(broken=2)
+
+
+def test_a_time_of_day_travels_as_an_anchor_and_not_more_often_than_every_ten_seconds(
+    tmp_path: Path,
+) -> None:
+    utc_ns = 1_700_000_000_000_000_000
+    Scripted.script = [sample(n, utc_ns=utc_ns + n, utc_uncertainty_ns=50) for n in range(3)]
+    found = run(tmp_path)
+    anchors = [Anchor.unpack(raw) for header, raw in found if header.kind == record.ANCHOR]
+    assert [(one.boot_ns, one.utc_ns, one.uncertainty_ns, one.source) for one in anchors] == [
+        (START, utc_ns, 50, "gps")
+    ]
+    assert numbers(found) == [0, 1, 2]
+
+
+def test_the_next_process_goes_on_numbering_where_the_last_one_stopped(tmp_path: Path) -> None:
+    Scripted.script = [sample(0), sample(1)]
+    run(tmp_path)
+    Scripted.stop = Stop()
+    Scripted.script = [sample(4)]
+    found = run(tmp_path)
+    assert [header.seqno for header, _ in found if header.rows] == [0, 1, 2]
+    assert found[-1][0].losses == record.Losses(absent=2)
+
+
+def test_a_full_ring_never_stops_the_lane_and_counts_what_it_dropped(tmp_path: Path) -> None:
+    Scripted.script = [sample(n) for n in range(700)]
+    found = run(tmp_path)
+    kept = numbers(found)
+    assert kept == list(range(len(kept)))
+    sign = status.read(tmp_path, "lane-imu")
+    assert sign is not None
+    assert sign["samples"] == 700
+    assert sign["losses"]["ring"] == 700 - len(kept) > 0
+
+
+def test_a_driver_that_breaks_in_its_own_way_ends_the_process_and_lets_go(tmp_path: Path) -> None:
+    Scripted.script = [sample(0), "nonsense"]  # type: ignore[list-item] # the wrong thing on purpose
+    with pytest.raises(AttributeError):
+        run(tmp_path)
+    Scripted.stop = Stop()
+    Scripted.script = []
+    assert numbers(run(tmp_path)) == [0]
+
+
+def test_two_processes_of_one_lane_do_not_meet(tmp_path: Path) -> None:
+    first = Lane(settings(tmp_path), "imu")
+    with pytest.raises(RingError, match="another process"):
+        Lane(settings(tmp_path), "imu")
+    first.close()
+    first.close()
+
+
+def test_an_option_that_the_driver_does_not_know_is_told_with_the_lane(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'imu'.*speed"):
+        Lane(settings(tmp_path, options={"speed": 1}), "imu")

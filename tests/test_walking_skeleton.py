@@ -41,7 +41,7 @@ class Recording:
 
 
 def record(folder: Path, *arguments: str) -> Recording:
-    command = [sys.executable, "-m", "recorder.cli", "demo", "--seconds", str(SECONDS)]
+    command = [str(Path(sys.executable).with_name("recorder")), "demo", "--seconds", str(SECONDS)]
     command += ["--dir", str(folder / "demo"), "--json", str(folder / "demo.json"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     rows: dict[str, list[dict]] = {}

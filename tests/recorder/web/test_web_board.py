@@ -149,13 +149,14 @@ def test_a_session_whose_spooler_is_silent_is_not_called_recorded(settings: conf
 
 
 @pytest.mark.parametrize(
-    ("state", "is_in_trouble"),
-    [("recording aaaaaaaa", False), ("imu: [Errno 28] No space left on device", True)],
+    ("trouble", "is_in_trouble"),
+    [("", False), ("imu: [Errno 28] No space left on device", True)],
 )
 def test_a_spooler_that_cannot_write_is_in_trouble(
-    settings: config.Config, state: str, is_in_trouble: bool
+    settings: config.Config, trouble: str, is_in_trouble: bool
 ) -> None:
-    facts = {"session": session().to_dict(), "state": state}
+    state = trouble or "recording aaaaaaaa"
+    facts = {"session": session().to_dict(), "state": state, "trouble": trouble}
     status.publish(settings.spool.run_dir, "spool", facts)
     assert Board(settings).look()["spool"]["is_in_trouble"] is is_in_trouble
 

@@ -8,7 +8,8 @@ Settings, an object of JSON:
              log, byte for byte) or {"kind": "vehicle", "seed": N}; without it: vehicle
     baud     of the receiver's line, 115200
     imu      {"rate_error": 0.004}: how much faster than nominal its oscillator runs
-    camera   {"rate_hz": 10, "width": 640, "height": 480}
+    camera   {"rate_hz": 10, "width": 640, "height": 480, "size_bytes": 0}: smaller pictures are
+             filled up to that size
 
 The drive begins when the receiver's first listener came; until then the vehicle feels its first
 instant. The process prints ``ready`` when all devices are there. Lines of JSON on its standard
@@ -68,8 +69,9 @@ class Models:
         )
         self.chip = Mpu6050Chip(self._sense, logs / "imu.csv", **settings.get("imu", {}))
         self.bus = BusServer(devices / "i2c", {IMU_ADDRESS: self.chip})
-        camera = {"rate_hz": 10, "width": 640, "height": 480, **settings.get("camera", {})}
-        pictures = Pictures(camera["width"], camera["height"])
+        usual = {"rate_hz": 10, "width": 640, "height": 480, "size_bytes": 0}
+        camera = {**usual, **settings.get("camera", {})}
+        pictures = Pictures(camera["width"], camera["height"], camera["size_bytes"])
         self.camera = Camera(
             devices / "camera",
             logs / "camera.jsonl",

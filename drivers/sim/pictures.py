@@ -2,18 +2,25 @@
 
 For machines the number's low 32 bits are a row of white (1) and black (0) blocks along the lower
 edge, most significant first; `read_number` reads them back.
+
+What a drawing lacks of the size that was asked for stands in comments (COM, up to 64 KiB each)
+behind the JFIF head: noise, so that nothing on the way can make it small.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import random
 
 from PIL import Image, ImageDraw, ImageFont
 
 BITS = 32
 JPEG_QUALITY = 75
 BLACK, GREY, WHITE = 0, 127, 255
+COMMENT = b"\xff\xfe"
+#: A comment's length counts its own two bytes; its mark is not in it.
+MOST_COMMENT, LENGTH_BYTES = 65_535, 2
 
 
 class Pictures:
@@ -22,11 +29,14 @@ class Pictures:
     Args:
         width: in pixels, at least 320, a multiple of 32.
         height: in pixels, at least 240.
+        size_bytes: a picture that would be smaller is made so large; 0: as it comes.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, size_bytes: int = 0) -> None:
         self.width = width
         self.height = height
+        self._size_bytes = size_bytes
+        self._noise = random.Random(0).randbytes(min(size_bytes, MOST_COMMENT))
         self._block = width // BITS
         self._font = ImageFont.load_default(size=height / 6)
         self._street = self._background()
@@ -52,7 +62,19 @@ class Pictures:
             )
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=JPEG_QUALITY)
-        return file.getvalue()
+        return self._filled_up(file.getvalue())
+
+    def _filled_up(self, picture: bytes) -> bytes:
+        """Put comments behind the JFIF head; none is shorter than its own four bytes."""
+        head = 4 + int.from_bytes(picture[4:6], "big")
+        left = self._size_bytes - len(picture)
+        comments: list[bytes] = []
+        while left > 0:
+            length = min(max(left - len(COMMENT), LENGTH_BYTES), MOST_COMMENT)
+            comments += (COMMENT, length.to_bytes(LENGTH_BYTES, "big"))
+            comments.append(self._noise[: length - LENGTH_BYTES])
+            left -= len(COMMENT) + length
+        return b"".join((picture[:head], *comments, picture[head:]))
 
     def _background(self) -> Image.Image:
         """Return something twice as wide as a picture that costs a JPEG encoder some bytes."""

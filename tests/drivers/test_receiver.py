@@ -150,7 +150,7 @@ def test_silence_skipping_and_a_flipped_bit_are_as_asked_and_written_down(tmp_pa
 
 def test_silence_lasts_as_long_as_asked(tmp_path):
     with playing(tmp_path) as bench:
-        bench.receiver.fault("silence", seconds=0.2)
+        bench.receiver.fault("silence", seconds=POWER_ON_NS / 1e9 + 0.2)
         listener = bench.open()
         bench.played(len(BURSTS))
         os.close(listener)

@@ -18,6 +18,7 @@ from recorder import command
 from recorder.clock import boot_id
 from recorder.errors import RecorderError
 from recorder.record import EVENT
+from recorder.ring import RingReader
 from recorder.service import Stop
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
@@ -393,6 +394,45 @@ def test_a_ring_of_a_lane_that_is_not_configured_any_more_harms_nothing(tmp_path
         spooler.close()
     (session,) = sessions(one)
     assert session.end_reason == "shutdown"
+
+
+def test_a_spooler_that_died_between_commit_and_free_doubles_nothing(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    one.config.rings_dir.mkdir(parents=True)
+    producer = Producer(one.config.rings_dir, schema())
+    producer.put(5)
+    first = Spooler(one.config)
+    first.commit()
+    first.close()
+    reader = RingReader(producer.ring.path)
+    reader.free(0)  # as it stood before that commit
+    reader.close()
+    producer.put(5)
+    second = Spooler(one.config)
+    second.commit()
+    second.close()
+    assert lane_numbers(one.spool, "imu") == list(range(10))
+    assert_sound(one.spool)
+    producer.close()
+
+
+def test_what_the_ring_dropped_between_two_sessions_is_told_by_the_second(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    one.config.rings_dir.mkdir(parents=True)
+    producer = Producer(one.config.rings_dir, schema(), 1024)
+    spooler = Spooler(one.config)
+    spooler.commit()
+    while producer.put(1):
+        pass
+    answer_of(spooler, command="new")
+    producer.put(1)
+    spooler.commit()
+    assert spooler.recording is not None
+    account = spooler.recording.session.lanes[0]
+    assert (account.expected, account.lost_ring, account.stored) == (2, 1, 1)
+    spooler.close()
+    producer.close()
+    assert_sound(one.spool)
 
 
 def test_the_device_facts_of_a_lane_that_came_first_are_kept(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from recorder import config as settings
 from recorder.columns import BATCH_BYTES
 from recorder.errors import RemoteAwayError
 from recorder.ground import GroundStation
-from recorder.mosaico import MosaicoClient
+from recorder.mosaico import MosaicoClient, ontology
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.spool.receipts import delivered, receipts
+from recorder.upload.parts import Part
+from recorder.upload.rows import lane_batches
 from recorder.uploader import StoppedError, Uploader, upload_once
 from tests.recorder.upload.made import differences, server_rows
 
@@ -249,3 +251,27 @@ def test_segments_given_up_in_the_middle_of_a_part_are_lost_and_the_rest_is_plan
         "truncated",
         True,
     )
+
+
+def test_a_topic_that_was_finalized_short_is_not_taken_for_delivered(drive, station, tmp_path):
+    record(drive)
+    config = drive.config(station.url)
+    file = tmp_path / "settings"
+    file.write_text(settings.to_json(config))
+    kill_uploader(file, "after", "created")
+    (created,) = [one for one in entries(config, drive) if one["entry"] == "created"]
+    (name,) = sequences(station.url, None)
+    with MosaicoClient.connect_url(station.url) as client:
+        # Half of it, ended cleanly: what a client leaves that dies by an exception.
+        schema = ontology.schema("GPS")
+        source = lane_batches(_part(config, drive), drive.spool.session_dir(drive.id) / "gps")
+        short = next(source).slice(0, 7)
+        client.put(f"{name}/{created['topic']}", created["topic_uuid"], schema, [short])
+        assert client.describe_topic(f"{name}/gps").locked
+    assert upload_once(config).done == [drive.id]
+    check(drive, config, station.url)
+
+
+def _part(config, drive):
+    planned = next(one for one in entries(config, drive) if one["entry"] == "planned")
+    return Part.from_entry(planned)

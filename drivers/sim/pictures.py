@@ -29,7 +29,7 @@ class Pictures:
     Args:
         width: in pixels, at least 320, a multiple of 32.
         height: in pixels, at least 240.
-        size_bytes: a picture that would be smaller is made so large; 0: as it comes.
+        size_bytes: a smaller picture is filled up to that, or 3 bytes more; 0: as it comes.
     """
 
     def __init__(self, width: int, height: int, size_bytes: int = 0) -> None:

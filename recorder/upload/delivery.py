@@ -170,7 +170,8 @@ class Delivery:
             rows = sum(one.num_rows for one in self._client.read(found.locator))
         times = (found.first_ns, found.last_ns)
         return (
-            told == content.digest or rows == content.rows
+            told == content.digest
+            and rows == content.rows
             and times == _times(content, sent, times)
         )
 

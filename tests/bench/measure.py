@@ -1,15 +1,23 @@
-"""Interleaved runs and their medians: a machine's speed drifts, a ratio of one run does not."""
+"""Interleaved runs, their medians, and what a median is held against.
+
+A machine's speed drifts from minute to minute: ours and its peer take turns, so that both see the
+same minutes, and a ratio of the two medians is told.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+RUNS = 7
+_FORM = "{:64} {:>10} {:>10} {:>8} {:>8}  {}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Figure:
     @property
     def compared(self) -> float:
         """Return what the budget speaks of: the ratio, or the value where there is no peer."""
-        return self.ours / self.peer if self.peer else self.ours
+        return self.ours if self.peer is None else self.ours / self.peer
 
     @property
     def is_kept(self) -> bool:
@@ -44,25 +52,50 @@ class Figure:
             return True
         return self.compared <= self.budget if self.is_most else self.compared >= self.budget
 
+    @property
+    def verdict(self) -> str:
+        """Return ``kept`` or ``NOT KEPT``, or nothing without a budget."""
+        return "" if self.budget is None else "kept" if self.is_kept else "NOT KEPT"
+
     def __str__(self) -> str:
         limit = "" if self.budget is None else f"{'<=' if self.is_most else '>='} {self.budget:g}"
-        peer = "" if self.peer is None else f"{self.peer:12.4g}"
-        ratio = "" if self.peer is None else f"{self.compared:8.3g}"
-        verdict = "" if self.budget is None else ("kept" if self.is_kept else "NOT KEPT")
+        peer = "" if self.peer is None else _number(self.peer)
+        ratio = "" if self.peer is None else f"{self.compared:.3g}"
         name = f"{self.what} [{self.unit}]"
-        return f"{name:58} {self.ours:12.4g} {peer:12} {ratio:8} {limit:>9} {verdict}"
+        return _FORM.format(name, _number(self.ours), peer, ratio, limit, self.verdict).rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as plain values."""
+        return {**dataclasses.asdict(self), "compared": self.compared, "kept": self.is_kept}
 
 
-def interleaved(runs: int, *functions: Callable[[], float]) -> list[float]:
+def heading() -> str:
+    """Return the line above the figures."""
+    return _FORM.format("what", "ours", "peer", "ratio", "budget", "").rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def say(text: str) -> None:
+    """Tell on standard error what is going on."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def interleaved(
+    what: str, *functions: Callable[[], float], runs: int = RUNS
+) -> tuple[float, ...]:
     """Run the functions in turn, so often each, and return the median of what each returns."""
     found: list[list[float]] = [[] for _ in functions]
-    for turn in range(runs):
+    say(f"{what} ")
+    for _ in range(runs):
         for values, function in zip(found, functions, strict=True):
             values.append(function())
-        sys.stderr.write(f"\r  run {turn + 1} of {runs} ")
-        sys.stderr.flush()
-    sys.stderr.write("\r" + " " * 20 + "\r")
-    return [statistics.median(values) for values in found]
+        say(".")
+    say("\n")
+    return tuple(statistics.median(values) for values in found)
 
 
 def seconds(function: Callable[[], object]) -> float:

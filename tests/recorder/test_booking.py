@@ -31,7 +31,7 @@ def balanced(state: LaneState, held: int) -> bool:
 @given(
     slots=st.sets(st.integers(0, 300), min_size=2),
     counts=st.booleans(),
-    jitter=st.lists(st.integers(-3 * MS, 3 * MS), min_size=301, max_size=301),
+    jitter=st.lists(st.integers(-2 * MS, 2 * MS), min_size=301, max_size=301),
 )
 def test_every_slot_between_two_samples_is_held_or_lost(
     slots: set[int], counts: bool, jitter: list[int]
@@ -47,8 +47,8 @@ def test_every_slot_between_two_samples_is_held_or_lost(
     assert balanced(one.state, len(slots))
     if exact:
         assert (one.state.expected, lost) == (passed, passed - len(slots))
-    else:  # by time each gap may round; jitter under a third of a period never adds up to a slot
-        assert abs(one.state.expected - passed) == 0
+    else:  # jitter of less than half a period between two samples never makes a slot
+        assert one.state.expected == passed
 
 
 def test_what_is_missing_after_the_device_was_away_was_absent() -> None:

@@ -1,0 +1,99 @@
+"""Those who write the same bytes to the same disk in another way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcap.writer import Writer
+
+from tests.bench.measure import seconds
+from tests.bench.shelf import outlast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROW = struct.Struct(">6h")
+PERIOD_NS = 1_000_000
+
+
+def raw(
+    disk: Path,
+    payload: bytes,
+    per_commit: int,
+    commits: int,
+    device_bytes_per_s: float | None = None,
+) -> float:
+    """Append and fdatasync, and nothing else; a slower disk is made up as for ours."""
+    with tempfile.NamedTemporaryFile(dir=disk) as file:
+
+        def commit() -> None:
+            os.writev(file.fileno(), [payload] * per_commit)
+            begin_s = time.perf_counter()
+            os.fdatasync(file.fileno())
+            if device_bytes_per_s is not None:
+                outlast(begin_s, len(payload) * per_commit / device_bytes_per_s)
+
+        return _taken(commits, commit)
+
+
+def sqlite(disk: Path, rows: bytes, commits: int) -> float:
+    """One SQL row each, one transaction per commit, WAL and synchronous=FULL."""
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
+        base = sqlite3.connect(Path(folder) / "rows.db", isolation_level=None)
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute("PRAGMA synchronous=FULL")
+        base.execute("CREATE TABLE imu (boot_ns INTEGER, ax, ay, az, wx, wy, wz)")
+        given = [(number * PERIOD_NS, *row) for number, row in enumerate(ROW.iter_unpack(rows))]
+
+        def commit() -> None:
+            base.execute("BEGIN")
+            base.executemany("INSERT INTO imu VALUES (?, ?, ?, ?, ?, ?, ?)", given)
+            base.execute("COMMIT")
+
+        try:
+            return _taken(commits, commit)
+        finally:
+            base.close()
+
+
+def mcap(disk: Path, rows: bytes, commits: int) -> float:
+    """The Python MCAP writer with its usual settings, one message per row; it never syncs."""
+    given = [rows[at : at + ROW.size] for at in range(0, len(rows), ROW.size)]
+    with tempfile.NamedTemporaryFile(dir=disk) as file:
+        writer = Writer(file)
+        writer.start()
+        channel = writer.register_channel("imu", "raw", 0)
+
+        def commit() -> None:
+            for number, row in enumerate(given):
+                at_ns = number * PERIOD_NS
+                writer.add_message(channel, at_ns, row, at_ns)
+            file.flush()
+
+        taken = _taken(commits, commit)
+        writer.finish()
+    return taken
+
+
+def crc_and_copy_us(payload: bytes, room: bytearray) -> float:
+    """Return the mean us of one crc32 and one memcpy, all over memory that was touched before."""
+    size = len(payload)
+    places = range(0, len(room) - size + 1, size)
+
+    def copy() -> None:
+        for at in places:
+            zlib.crc32(payload)
+            room[at : at + size] = payload
+
+    return seconds(copy) / len(places) * 1e6
+
+
+def _taken(commits: int, commit: Callable[[], None]) -> float:
+    return sum(seconds(commit) for _ in range(commits))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.errors import DamagedError
 from recorder.spool.journal import Journal
-from recorder.spool.receipts import receipts
+from recorder.spool.receipts import covers, receipts
 from recorder.spool.segment import epoch_of, first_seqno_of, read_head
 
 if TYPE_CHECKING:
@@ -114,11 +114,5 @@ def _evictable(
     except DamagedError:
         return
     lane, epoch = entry["lane"], epoch_of(path.name)
-    covered = any(
-        one.lane == lane
-        and one.epoch == epoch
-        and one.from_seqno <= first_seqno_of(path.name)
-        and entry["seqno"] <= one.to_seqno
-        for one in given
-    )
+    covered = covers(given, lane, epoch, first_seqno_of(path.name), entry["seqno"])
     yield Evictable(session_id, lane, path, entry["rows"], covered, has_blobs)

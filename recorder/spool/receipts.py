@@ -55,6 +55,20 @@ def final_session(file: Path) -> Session | None:
     return None
 
 
+def covers(given: Iterable[Receipt], lane: str, epoch: int, from_seqno: int, to_seqno: int) -> bool:
+    """Tell whether receipts, together, cover all samples of a lane between two numbers.
+
+    >>> parts = [Receipt("imu", 7, 0, 10, 10), Receipt("imu", 7, 10, 30, 20)]
+    >>> covers(parts, "imu", 7, 5, 25), covers(parts, "imu", 7, 5, 31)
+    (True, False)
+    """
+    mine = [one for one in given if (one.lane, one.epoch) == (lane, epoch)]
+    for one in sorted(mine, key=lambda one: one.from_seqno):
+        if one.from_seqno <= from_seqno:
+            from_seqno = max(from_seqno, one.to_seqno)
+    return from_seqno >= to_seqno
+
+
 def delivered(found: Iterable[Receipt], lane: str) -> int:
     """Return how many samples of a lane are delivered."""
     return sum(one.rows for one in found if one.lane == lane)

@@ -1,9 +1,9 @@
 """What a lane books for each sample and each silence: how many were due, and who lost them.
 
-Pure arithmetic on `recorder.ring.LaneState`. A slot is a moment at which the device had to give a
-sample. Slots are counted by the device's own numbers where it has any, else by its time; both are
-exact as long as the device's clock is. Booking a silence moves the last slot forward, so that the
-sample that ends it is counted from there.
+Pure arithmetic on `recorder.lane_state.LaneState`. A slot is a moment at which the device had to
+give a sample. Slots are counted by the device's own numbers where it has any, else by its time;
+both are exact as long as the device's clock is. Booking a silence moves the last slot forward, so
+that the sample that ends it is counted from there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from recorder.ring import NO_COUNTER, LaneState
+from recorder.lane_state import NO_COUNTER, LaneState
 
 if TYPE_CHECKING:
     from drivers.base import Sample

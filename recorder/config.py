@@ -11,12 +11,30 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Interval, Le, Len, MaxLen
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OnError = Literal["raise", "ignore", "finalize"]
 MIB = 1024 * 1024
+
+
+class Bounds:
+    """Limits of a value, for the validator; nothing of it is in the memory of a process.
+
+    Args:
+        limits: ``ge gt le lt`` of a number, ``min_length max_length`` of a text or a list.
+    """
+
+    def __init__(self, **limits: float) -> None:
+        self._limits = limits
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: Callable[[object], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Add the limits to what pydantic asks of the type."""
+        return {**handler(source), **self._limits}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +69,13 @@ class Lane(Table):
         options: the driver's own keys.
     """
 
-    name: Annotated[str, Len(1, 64)]
+    name: Annotated[str, Bounds(min_length=1, max_length=64)]
     driver: str
-    rate_hz: Annotated[float, Gt(0), Le(100_000)] | None = None
+    rate_hz: Annotated[float, Bounds(gt=0, le=100_000)] | None = None
     required: bool = True
-    weight: Annotated[float, Gt(0)] = 1.0
+    weight: Annotated[float, Bounds(gt=0)] = 1.0
     on_error: OnError = "raise"
-    ring_bytes: Annotated[int, Interval(ge=65_536, le=1024 * MIB)] | None = None
+    ring_bytes: Annotated[int, Bounds(ge=65_536, le=1024 * MIB)] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -71,7 +89,7 @@ class Vehicle(Table):
         metadata: free facts that reach the sequence on the server.
     """
 
-    name: Annotated[str, Len(1, 64)] = "vehicle"
+    name: Annotated[str, Bounds(min_length=1, max_length=64)] = "vehicle"
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -85,8 +103,8 @@ class Model(Table):
         configuration: how it was parameterised; None: a digest of this configuration.
     """
 
-    group: Annotated[str, MaxLen(255)] = "edge-recorder"
-    version: Annotated[int, Ge(0)] = 0
+    group: Annotated[str, Bounds(max_length=255)] = "edge-recorder"
+    version: Annotated[int, Bounds(ge=0)] = 0
     configuration: str | None = None
 
 
@@ -106,14 +124,14 @@ class Session(Table):
         roll_over_s: a session that is as long as this is followed by a new one, at least 10 s.
     """
 
-    type: Annotated[str, Len(1, 32)] = "EdgeRecording"
-    identifier: Annotated[str, Len(1, 255)] = "{vehicle}_{start}_{id8}"
+    type: Annotated[str, Bounds(min_length=1, max_length=32)] = "EdgeRecording"
+    identifier: Annotated[str, Bounds(min_length=1, max_length=255)] = "{vehicle}_{start}_{id8}"
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
     model: Model = field(default_factory=Model)
     sources: list[str] = field(default_factory=list)
     dependencies: dict[str, list[str]] = field(default_factory=dict)
-    heartbeat_s: Annotated[float, Interval(ge=1, le=60)] = 10.0
-    roll_over_s: Annotated[float, Ge(10)] = 3600.0
+    heartbeat_s: Annotated[float, Bounds(ge=1, le=60)] = 10.0
+    roll_over_s: Annotated[float, Bounds(ge=10)] = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +148,9 @@ class Spool(Table):
 
     directory: Path = Path("/var/lib/recorder")
     run_dir: Path = Path("/run/recorder")
-    commit_interval_s: Annotated[float, Interval(ge=0.05, le=10)] = 0.5
-    segment_bytes: Annotated[int, Interval(ge=65_536, le=1024 * MIB)] = 16 * MIB
-    free_floor_bytes: Annotated[int, Ge(0)] = 512 * MIB
+    commit_interval_s: Annotated[float, Bounds(ge=0.05, le=10)] = 0.5
+    segment_bytes: Annotated[int, Bounds(ge=65_536, le=1024 * MIB)] = 16 * MIB
+    free_floor_bytes: Annotated[int, Bounds(ge=0)] = 512 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +171,14 @@ class Upload(Table):
     """
 
     mode: Literal["live", "after_close", "off"] = "live"
-    server: Annotated[str, MaxLen(255)] = ""
+    server: Annotated[str, Bounds(max_length=255)] = ""
     key_file: Path | None = None
     certificate: Path | None = None
     policy: Literal["report", "delete"] = "report"
-    part_bytes: Annotated[int, Interval(ge=MIB, le=4096 * MIB)] = 128 * MIB
-    part_s: Annotated[float, Interval(ge=1, le=3600)] = 600.0
-    drain_s: Annotated[float, Ge(0)] = 30.0
-    time_wait_s: Annotated[float, Ge(0)] = 120.0
+    part_bytes: Annotated[int, Bounds(ge=MIB, le=4096 * MIB)] = 128 * MIB
+    part_s: Annotated[float, Bounds(ge=1, le=3600)] = 600.0
+    drain_s: Annotated[float, Bounds(ge=0)] = 30.0
+    time_wait_s: Annotated[float, Bounds(ge=0)] = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +193,7 @@ class Web(Table):
 
     enabled: bool = False
     host: str = "127.0.0.1"
-    port: Annotated[int, Interval(ge=0, le=65_535)] = 8080
+    port: Annotated[int, Bounds(ge=0, le=65_535)] = 8080
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +209,7 @@ class Config(Table):
         web: table ``[web]``.
     """
 
-    lanes: Annotated[list[Lane], Len(1, 64)]
+    lanes: Annotated[list[Lane], Bounds(min_length=1, max_length=64)]
     vehicle: Vehicle = field(default_factory=Vehicle)
     session: Session = field(default_factory=Session)
     spool: Spool = field(default_factory=Spool)

@@ -36,12 +36,13 @@ import mmap
 import os
 import struct
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recorder import record
 from recorder.clock import boot_id, boot_ns
 from recorder.errors import RingError
+from recorder.lane_state import NO_COUNTER, STATE_BYTES, LaneState
 from recorder.schema import LaneSchema
 
 if TYPE_CHECKING:
@@ -54,59 +55,9 @@ MAGIC = b"RRING\0\0\1"
 SUFFIX = ".ring"
 _FIXED = struct.Struct("<8sIIQQ16sq")
 _CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<QQQQqqq6Q")
-_TAIL_BYTES = 16
+_GENERATION_BYTES = 8
+_TAIL_BYTES = _GENERATION_BYTES + 8
 _HEADS, _TAILS, _SCHEMA = (128, 256), (384, 448), 512
-NO_COUNTER = -(2**63)
-
-
-@dataclass(frozen=True)
-class LaneState:
-    """Where a lane stands; kept in the ring so that its next incarnation goes on from there.
-
-    Args:
-        position: bytes written since the epoch began.
-        seqno: number of the next sample.
-        expected: samples that the device had to give since the epoch began.
-        boot_ns: time of the last sample, 0 if there was none.
-        period_ns: the device's measured period, 0 if it is not known.
-        counter: the device's own number of the last sample, or `NO_COUNTER`.
-        losses: what was lost since the epoch began.
-    """
-
-    position: int = 0
-    seqno: int = 0
-    expected: int = 0
-    boot_ns: int = 0
-    period_ns: int = 0
-    counter: int = NO_COUNTER
-    losses: record.Losses = field(default_factory=record.Losses)
-
-    def pack(self) -> bytes:
-        """Return the head's bytes behind its generation."""
-        lost = self.losses
-        return _HEAD.pack(
-            0,
-            self.position,
-            self.seqno,
-            self.expected,
-            self.boot_ns,
-            self.period_ns,
-            self.counter,
-            lost.source,
-            lost.absent,
-            lost.broken,
-            lost.ring,
-            0,
-            0,
-        )[8:]
-
-    @classmethod
-    def unpack(cls, raw: bytes) -> LaneState:
-        """Read what `pack` made."""
-        _, position, seqno, expected, boot, period, counter, *lost = _HEAD.unpack(bytes(8) + raw)
-        losses = record.Losses(*lost[:4])
-        return cls(position, seqno, expected, boot, period, counter, losses)
 
 
 class _Word:
@@ -163,7 +114,7 @@ class _Mapping:
         self.created_boot_ns: int = created
         self.schema = LaneSchema.from_json(schema)
         self._view = memoryview(self._memory)
-        self._head = _Word(self._memory, _HEADS, _HEAD.size)
+        self._head = _Word(self._memory, _HEADS, _GENERATION_BYTES + STATE_BYTES)
         self._tail = _Word(self._memory, _TAILS, _TAIL_BYTES)
         self._freed = 0
 

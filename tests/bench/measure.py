@@ -84,9 +84,7 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def interleaved(
-    what: str, *functions: Callable[[], float], runs: int = RUNS
-) -> tuple[float, ...]:
+def interleaved(what: str, *functions: Callable[[], float], runs: int = RUNS) -> tuple[float, ...]:
     """Run the functions in turn, so often each, and return the median of what each returns."""
     found: list[list[float]] = [[] for _ in functions]
     say(f"{what} ")

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from recorder.ring import RingReader, RingWriter
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs is what rings lie on
+#: A tmpfs, as on the vehicle.
+MEMORY = Path("/dev/shm")
 SEGMENT_BYTES = 16 << 20
 AXES = ("acceleration", "angular_velocity")
 IMU = LaneSchema(
@@ -100,9 +101,7 @@ class Shelf:
             booked = dataclasses.replace(
                 state, expected=state.expected + self._rows, period_ns=self._period_ns
             )
-            fits = self.ring.put(
-                record.DATA, self._rows, booked, self._payload, self._next_ns
-            )
+            fits = self.ring.put(record.DATA, self._rows, booked, self._payload, self._next_ns)
             assert fits, "the ring is full"
             self._next_ns += self._rows * self._period_ns
 

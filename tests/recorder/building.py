@@ -20,7 +20,8 @@ from typing import Any
 from drivers.base import Device, Driver, Field, Sample
 from recorder import config, record
 from recorder.clock import boot_id, boot_ns
-from recorder.ring import LaneState, RingReader, RingWriter
+from recorder.lane_state import LaneState
+from recorder.ring import RingReader, RingWriter
 from recorder.ring_files import attach
 from recorder.schema import LaneSchema
 from recorder.session.ledger import LaneLedger

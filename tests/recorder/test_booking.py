@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from drivers.base import Sample
 from recorder.booking import SILENCE_NS, START_ALLOWANCE_NS, Booking
-from recorder.ring import LaneState
+from recorder.lane_state import LaneState
 
 MS = 1_000_000
 PERIOD_NS = 10 * MS

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from recorder import record
 from recorder.errors import RingError
-from recorder.ring import LaneState, RingReader, RingWriter, write_empty
+from recorder.lane_state import LaneState
+from recorder.ring import RingReader, RingWriter, write_empty
 from recorder.ring_files import ReaderSet, attach, hold
 from tests.recorder.building import (
     ROOT,

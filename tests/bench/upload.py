@@ -1,0 +1,253 @@
+"""From the spool to a storing ground station on loopback, beside bare Arrow Flight and the SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.flight as fl
+
+from recorder import status
+from recorder.config import MIB, Config, Lane, Upload, to_json
+from recorder.config import Spool as SpoolSettings
+from recorder.mosaico import Message, MosaicoClient, Vector3d, message, ontology
+from recorder.upload.log import UploadLog
+from recorder.upload.planner import Planner
+from recorder.upload.rows import lane_batches
+from recorder.upload.source import Source
+from recorder.uploader import upload_once
+from tests.bench.load import high_water_bytes
+from tests.bench.measure import Figure, interleaved, say, seconds
+from tests.bench.shelf import CAMERA, IMU, Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from recorder.schema import LaneSchema
+    from recorder.upload.parts import Part
+    from tests.bench.sdk import Sdk
+
+FRAME_BYTES, FRAMES, FRAMES_PER_COMMIT = 300_000, 200, 50
+BURST_ROWS, ROWS, BURSTS_PER_COMMIT = 50, 300_000, 500
+#: One part each, so that ours and the peer's are one stream.
+PART_BYTES, PART_S = 4096 * MIB, 3600.0
+PUSH_ROWS, SDK_ROWS = 40_000, 2000
+BACKLOG_FRAMES, BACKLOG_LIMIT_S, LOOK_S = 1000, 60.0, 0.1
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What is uploaded: its name, how much, the unit of its speed, the least ratio to the peer."""
+
+    name: str
+    amount: float
+    unit: str
+    budget: float
+
+
+def figures(disk: Path, url: str, sdk: Sdk) -> Iterator[Figure]:
+    """Measure everything of this room.
+
+    Args:
+        disk: a folder on the disk.
+        url: of the ground station.
+        sdk: the SDK, connected to it.
+    """
+    burst = os.urandom(IMU.row_bytes * BURST_ROWS)
+    with Shelf(disk, IMU, [burst], BURST_ROWS) as shelf:
+        _fill(shelf, ROWS // BURST_ROWS, BURSTS_PER_COMMIT)
+        what = Amount("IMU rows", ROWS, "rows/s", 0.9)
+        yield from _lane(shelf, IMU, url, what)
+    with Shelf(disk, CAMERA, _picture()) as shelf:
+        _fill(shelf, FRAMES, FRAMES_PER_COMMIT)
+        what = Amount("300 kB frames", FRAMES * FRAME_BYTES / 1e6, "MB/s", 0.8)
+        yield from _lane(shelf, CAMERA, url, what)
+    yield from _push(url, sdk)
+    yield from _memory(disk, url)
+
+
+def _picture() -> list[bytes]:
+    return [bytes(CAMERA.row_bytes), os.urandom(FRAME_BYTES)]
+
+
+def _fill(shelf: Shelf, records: int, per_commit: int) -> None:
+    for _ in range(records // per_commit):
+        shelf.put(per_commit)
+        shelf.commit()
+    shelf.end()
+
+
+def _config(shelf: Shelf, url: str, lane: str, upload_folder: Path) -> Config:
+    """Return settings under which one spool is uploaded, with journals in a fresh folder."""
+    (upload_folder / "spool").symlink_to(shelf.disk / "spool")
+    return Config(
+        lanes=[Lane(name=lane, driver="none")],
+        spool=SpoolSettings(directory=upload_folder, run_dir=shelf.memory / "run"),
+        upload=Upload(server=url, part_bytes=PART_BYTES, part_s=PART_S),
+    )
+
+
+def _lane(shelf: Shelf, schema: LaneSchema, url: str, what: Amount) -> Iterator[Figure]:
+    station = _Station(url, schema)
+    part, folder = _planned(shelf)
+    made = list(lane_batches(part, folder))
+    ours, whole, bare = interleaved(
+        f"upload: {what.name} beside a bare DoPut",
+        lambda: what.amount / station.put(lane_batches(part, folder)),
+        lambda: what.amount / _uploaded_s(shelf, url, schema.lane, station),
+        lambda: what.amount / station.bare_put(made),
+    )
+    station.close()
+    told = f"{what.name}, spool to stored / bare DoPut"
+    yield Figure(told, ours, bare, what.unit, what.budget)
+    told = f"{what.name}, the uploader's whole course / bare DoPut"
+    yield Figure(told, whole, bare, what.unit, what.budget)
+
+
+def _planned(shelf: Shelf) -> tuple[Part, Path]:
+    """Plan the session's one part of its lane."""
+    source = Source(shelf.spool, shelf.spool.session_ids()[-1])
+    log = UploadLog(shelf.disk / "plan")
+    found = Planner(source, log, Upload(part_bytes=PART_BYTES, part_s=PART_S)).next_part()
+    log.close()
+    assert found is not None, "there is nothing to upload"
+    return found.part, source.folder(found.part.lane)
+
+
+def _uploaded_s(shelf: Shelf, url: str, lane: str, station: _Station) -> float:
+    """Upload the session as a person would by hand: plan, journal, send, verify, conclude."""
+    with tempfile.TemporaryDirectory(dir=shelf.disk) as folder:
+        config = _config(shelf, url, lane, Path(folder))
+        begin_s = time.perf_counter()
+        summary = upload_once(config)
+        taken_s = time.perf_counter() - begin_s
+    assert summary.done, f"not uploaded: {summary.parked}"
+    station.remove_others()
+    return taken_s
+
+
+class _Station:
+    """One lane's way to the station, ours and bare, over one connection each.
+
+    Args:
+        url: of the station.
+        schema: the lane's.
+    """
+
+    def __init__(self, url: str, schema: LaneSchema) -> None:
+        self._client = MosaicoClient.connect_url(url)
+        self._bare = fl.FlightClient(url)
+        self._tag = schema.ontology
+        self._schema = ontology.schema(schema.ontology)
+        self._known = set(self._client.sequences())
+
+    def _topic(self) -> tuple[str, str, str]:
+        name = f"bench-{uuid.uuid4()}"
+        self._client.create_sequence(name, {})
+        session = self._client.create_session(name)
+        topic = self._client.create_topic(
+            session.uuid,
+            f"{name}/lane",
+            ontology_tag=self._tag,
+            serialization_format=ontology.serialization_format(self._tag),
+            metadata={},
+        )
+        return name, f"{name}/lane", topic
+
+    def put(self, batches: Iterable[pa.RecordBatch]) -> float:
+        """Return the seconds of a put by our client; the batches are made on the way."""
+        name, locator, topic = self._topic()
+        taken_s = seconds(lambda: self._client.put(locator, topic, self._schema, batches))
+        self._client.delete_sequence(name)
+        return taken_s
+
+    def bare_put(self, batches: Sequence[pa.RecordBatch]) -> float:
+        """Return the seconds of a DoPut of batches that lie in memory."""
+        name, locator, topic = self._topic()
+        command = json.dumps({"resource_locator": locator, "topic_uuid": topic}).encode()
+
+        def put() -> None:
+            writer, _ = self._bare.do_put(fl.FlightDescriptor.for_command(command), self._schema)
+            for batch in batches:
+                writer.write_batch(batch)
+            writer.close()
+
+        taken_s = seconds(put)
+        self._client.delete_sequence(name)
+        return taken_s
+
+    def remove_others(self) -> None:
+        """Remove the sequences that came since the beginning: the uploader finds its own again."""
+        for name in set(self._client.sequences()) - self._known:
+            self._client.delete_sequence(name)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+        self._bare.close()
+
+
+def _push(url: str, sdk: Sdk) -> Iterator[Figure]:
+    with MosaicoClient.connect_url(url) as client:
+        ours, peer = interleaved(
+            "upload: push beside the SDK's",
+            lambda: _pushed_rows_per_s(client),
+            lambda: sdk.push_rows_per_s(SDK_ROWS),
+        )
+    yield Figure("push of IMU rows, one by one", ours, None, "rows/s", 80_000)
+    yield Figure("push of IMU rows, one by one / SDK push", ours, peer, "rows/s")
+
+
+def _pushed_rows_per_s(client: MosaicoClient) -> float:
+    """Push rows as a user does, messages made on the way; whole on the server at the end."""
+    name = f"push-{uuid.uuid4()}"
+    begin_s = time.perf_counter()
+    with client.sequence_create(name, {}) as sequence:
+        topic = sequence.topic_create("imu", {}, message.IMU)
+        for number in range(PUSH_ROWS):
+            vector = Vector3d(x=float(number), y=0.5, z=9.8)
+            imu = message.IMU(acceleration=vector, angular_velocity=vector)
+            topic.push(Message(timestamp_ns=number, data=imu))
+    taken_s = time.perf_counter() - begin_s
+    client.delete_sequence(name)
+    return PUSH_ROWS / taken_s
+
+
+def _memory(disk: Path, url: str) -> Iterator[Figure]:
+    """Let the upload's process work off a backlog, and take its high water."""
+    say(f"upload: memory of the process with {BACKLOG_FRAMES * FRAME_BYTES / 1e6:.0f} MB waiting\n")
+    with Shelf(disk, CAMERA, _picture()) as shelf:
+        _fill(shelf, BACKLOG_FRAMES, FRAMES_PER_COMMIT)
+        folder = shelf.disk / "upload"
+        folder.mkdir()
+        config = _config(shelf, url, CAMERA.lane, folder)
+        rss_bytes = _drained_bytes(config)
+    what = f"memory of upload, {BACKLOG_FRAMES * FRAME_BYTES / 1e6:.0f} MB backlog, highest RSS"
+    yield Figure(what, rss_bytes / 1e6, None, "MB", 110, is_most=True)
+
+
+def _drained_bytes(config: Config) -> int:
+    """Run the upload's process until it has sent everything; return its highest RSS."""
+    command = [sys.executable, "-m", "recorder.uploader", to_json(config)]
+    environment = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    until_s = time.monotonic() + BACKLOG_LIMIT_S
+    try:
+        while not (status.read(config.spool.run_dir, "upload") or {}).get("done"):
+            if process.poll() is not None or time.monotonic() > until_s:
+                raise RuntimeError("the upload's process did not send its backlog")
+            time.sleep(LOOK_S)
+        return high_water_bytes(process.pid)
+    finally:
+        process.terminate()
+        process.wait()

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
+
+DriverT = TypeVar("DriverT", bound="Driver")
 
 #: Types of a field: byte order (< little, > big), kind and width in bytes, as numpy spells them,
 #: with the letter that `struct` uses for each.
@@ -201,13 +202,8 @@ class Driver:
         """Release the device; may be called twice and before `open`; never raises."""
         raise NotImplementedError
 
-    def __enter__(self) -> Driver:
+    def __enter__(self: DriverT) -> DriverT:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -174,7 +174,11 @@ def _velocity(
 
 
 def _satellites(sentences: list[Sentence]) -> int | None:
-    """Return what GGA or GNS says, else how many all GSA list together."""
-    said = first(s.satellites for s in sentences if s.name != "GSA")
-    listed = [s.satellites for s in sentences if s.name == "GSA" and s.satellites is not None]
-    return sum(listed) if said is None and listed else said
+    """Return what GGA or GNS says, else how many satellites all GSA list together.
+
+    A GSA lists 12 at most, of one system, so an epoch has several; one that came twice (the GGA
+    that should stand between was lost) adds nothing.
+    """
+    said = first(s.satellites for s in sentences)
+    lists = [s.listed for s in sentences if s.listed is not None]
+    return len(frozenset().union(*lists)) if said is None and lists else said

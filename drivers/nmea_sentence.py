@@ -77,6 +77,7 @@ class Sentence:
         speed_mps: over ground.
         course_deg: over ground, true, 0 to 360.
         satellites: used, 0 to 127.
+        listed: the satellites of a GSA, each as its system (else the talker) and its number.
         hdop: horizontal dilution of precision.
         vdop: vertical.
         pdop: of position.
@@ -96,6 +97,7 @@ class Sentence:
     speed_mps: float | None = None
     course_deg: float | None = None
     satellites: int | None = None
+    listed: frozenset[tuple[str, int]] | None = None
     hdop: float | None = None
     vdop: float | None = None
     pdop: float | None = None
@@ -218,11 +220,13 @@ def _read_gsa(fields: _Fields, sentence: Sentence) -> None:
     dimensions = fields.text("mode_fix_type")
     sentence.dimensions = int(dimensions) if re.fullmatch("[123]", dimensions) else None
     # Some receivers list 24 satellites; the dilutions are the last three then.
-    dops = fields.data[DOPS] if len(fields.data) <= STANDARD_GSA else fields.data[-3:]
+    is_long = len(fields.data) > STANDARD_GSA
+    dops = fields.data[-3:] if is_long else fields.data[DOPS]
     sentence.pdop, sentence.hdop, sentence.vdop = map(_number, (*dops, "", "", "")[:3])
-    used = [int(text) for text in fields.data[SATELLITES] if text.isdecimal()]
-    sentence.satellites = len(used)
+    numbers = fields.data[2:-3] if is_long else fields.data[SATELLITES]
+    used = [int(text) for text in numbers if text.isdecimal()]
     system = fields.data[-1] if len(fields.data) == STANDARD_GSA else ""
+    sentence.listed = frozenset((system or sentence.talker, number) for number in used)
     sentence.service |= SERVICE_OF_SYSTEM.get(system, 0)
     if not sentence.service:
         for number in used:

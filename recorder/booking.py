@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 START_ALLOWANCE_NS = 5_000_000_000
 #: A device that gives nothing for so long, and for three periods, is booked as absent.
 SILENCE_NS = 1_000_000_000
+#: Before a stretch of samples has lasted so long, its period is less certain than the former one's:
+#: both ends are known to a quarter of a period or so, and a gap is some hundred periods long.
+SETTLED_NS = 2_000_000_000
 #: A device's number is believed if it agrees with the time to so many slots, or this share.
 _COUNTER_SLOTS, _COUNTER_SHARE = 2, 0.05
 
@@ -43,6 +46,8 @@ class Booking:
         self._required = required
         #: Whether the device was closed since its last sample; its losses are then an absence.
         self.is_away = True
+        self._since_boot_ns = 0  # the first sample since then
+        self._former_period_ns = 0  # the device's measured period before that
 
     def sample(self, sample: Sample) -> LaneState:
         """Book a sample and what is missing before it; return the counts with it included."""
@@ -54,16 +59,25 @@ class Booking:
         else:
             losses = replace(losses, source=losses.source + missed)
         counter = NO_COUNTER if sample.counter is None else sample.counter + sample.rows - 1
+        if self.is_away:
+            self._since_boot_ns, self._former_period_ns = sample.boot_ns, state.period_ns
         self.is_away = False
+        period_ns = self._period_ns(sample)
         self.state = replace(
             state,
             expected=state.expected + missed + sample.rows,
-            boot_ns=sample.boot_ns + (sample.rows - 1) * sample.period_ns,
-            period_ns=sample.period_ns or state.period_ns,
+            boot_ns=sample.boot_ns + (sample.rows - 1) * period_ns,
+            period_ns=period_ns,
             counter=counter,
             losses=losses,
         )
         return self.state
+
+    def _period_ns(self, sample: Sample) -> int:
+        is_settled = sample.boot_ns - self._since_boot_ns >= SETTLED_NS
+        if sample.period_ns and (is_settled or not self._former_period_ns):
+            return sample.period_ns
+        return self.state.period_ns
 
     def _missed(self, sample: Sample) -> int:
         state = self.state

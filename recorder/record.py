@@ -59,8 +59,9 @@ MOST_PAYLOAD_BYTES = 64 * 1024 * 1024
 
 _BODY = struct.Struct("<4sBBHQQQIIqqQ6Q")
 _TAIL = struct.Struct("<I4s")
+_WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
 _CRC_OFFSET = _BODY.size
-HEADER_BYTES = _BODY.size + _TAIL.size
+HEADER_BYTES = _WHOLE.size
 _ANCHOR = struct.Struct("<qqqqB")
 ANCHOR_SOURCES = ("none", "rtc", "ntp", "gps", "pps")
 
@@ -223,13 +224,33 @@ def unpack(raw: bytes | memoryview) -> Header | None:
     Returns:
         The header, or None if magic, version, kind or length cannot be those of a record.
     """
-    magic, version, kind, *numbers = _BODY.unpack_from(raw)
-    crc, end_magic = _TAIL.unpack_from(raw, _CRC_OFFSET)
+    (
+        magic,
+        version,
+        kind,
+        lane,
+        epoch,
+        position,
+        seqno,
+        rows,
+        payload_bytes,
+        boot_ns,
+        period_ns,
+        expected,
+        source,
+        absent,
+        broken,
+        ring,
+        _,
+        _,
+        crc,
+        end_magic,
+    ) = _WHOLE.unpack_from(raw)
     if magic != MAGIC or end_magic != END_MAGIC or version != VERSION or kind not in KINDS:
         return None
-    lane, epoch, position, seqno, rows, payload_bytes, boot_ns, period_ns, expected = numbers[:9]
     if payload_bytes > MOST_PAYLOAD_BYTES:
         return None
+    losses = Losses(source, absent, broken, ring)
     return Header(
         kind,
         lane,
@@ -241,7 +262,7 @@ def unpack(raw: bytes | memoryview) -> Header | None:
         boot_ns,
         period_ns,
         expected,
-        Losses(*numbers[9:13]),
+        losses,
         crc,
     )
 

@@ -137,10 +137,12 @@ class _Mapping:
             return None
         if header.size_bytes > self.capacity_bytes:
             return None
-        payload = self._slices(position + record.HEADER_BYTES, header.payload_bytes)
-        if not record.verifies(raw, header, payload):
-            return None
-        return header, self._slices(position, header.size_bytes)
+        whole = self._slices(position, header.size_bytes)
+        if len(whole) == 1:
+            payload = [whole[0][record.HEADER_BYTES :]]
+        else:
+            payload = self._slices(position + record.HEADER_BYTES, header.payload_bytes)
+        return (header, whole) if record.verifies(raw, header, payload) else None
 
     def tail_position(self) -> int:
         """Return up to where the reader freed the ring."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from recorder import service
 from recorder.clock import boot_id
 from recorder.errors import RingError
 from recorder.ring import RingReader, RingWriter, write_empty
@@ -30,13 +30,10 @@ def hold(directory: Path, lane: str) -> int:
         RingError: another process runs this lane.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory / f"{lane}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise RingError(f"lane {lane}: another process runs it already") from error
-    return descriptor
+    lock = service.hold(directory / f"{lane}.lock")
+    if lock is None:
+        raise RingError(f"lane {lane}: another process runs it already")
+    return lock
 
 
 def running(directory: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a process of the recorder does for whoever started it: stop on request, and notify systemd.
+"""What every process of the recorder does: stop on request, notify systemd, keep its double out.
 
 Every process is ``main(config, stop)``. `entry` is the few lines around it that are the same for
 systemd and for the foreground runner: settings come as one JSON argument, SIGTERM and SIGINT set
@@ -8,6 +8,7 @@ systemd and for the foreground runner: settings come as one JSON argument, SIGTE
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
 import select
@@ -22,6 +23,7 @@ from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 log = logging.getLogger(__name__)
@@ -107,6 +109,21 @@ def name_process(name: str) -> None:
 
 def _prctl(option: int, argument: bytes | int) -> None:
     ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
+
+
+def hold(path: Path) -> int | None:
+    """Take the lock of a file, which is made if it is missing.
+
+    Returns:
+        The descriptor, which holds the lock until it is closed; None if another one holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:

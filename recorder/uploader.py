@@ -7,7 +7,6 @@ A lost link, a restart or a request to stop costs time, never data.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import random
@@ -24,7 +23,7 @@ from recorder.errors import (
     SpoolError,
 )
 from recorder.mosaico import MosaicoClient
-from recorder.service import Notifier, Stop, entry
+from recorder.service import Notifier, Stop, entry, hold
 from recorder.upload.backlog import Backlog
 from recorder.upload.memory import keep_small
 
@@ -212,12 +211,9 @@ class Uploader:
 
 def _hold(config: Config) -> int:
     config.upload_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(config.upload_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise SpoolError(f"{config.upload_dir}: another uploader is at work") from error
+    lock = hold(config.upload_dir / ".lock")
+    if lock is None:
+        raise SpoolError(f"{config.upload_dir}: another uploader is at work")
     return lock
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,8 +34,8 @@ class Recording:
     folder: Path
     code: int
     output: str
-    facts: dict
-    rows: dict[str, list[dict]]
+    facts: dict[str, Any]
+    rows: dict[str, list[dict[str, Any]]]
 
     def times_s(self, lane: str) -> list[float]:
         return [row["timestamp_ns"] / 1e9 for row in self.rows[lane]]
@@ -44,7 +45,7 @@ def record(folder: Path, *arguments: str) -> Recording:
     command = [str(Path(sys.executable).with_name("recorder")), "demo", "--seconds", str(SECONDS)]
     command += ["--dir", str(folder / "demo"), "--json", str(folder / "demo.json"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-    rows: dict[str, list[dict]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     for line in (folder / "demo" / "readback.jsonl").read_text().splitlines()[1:]:
         row = json.loads(line)
         rows.setdefault(row["topic"], []).append(row)

@@ -18,6 +18,8 @@ SAME_TIME_NS = 10_000_000
 _TIME = re.compile(
     rb"\$..(?:(?:RMC|GGA|GNS|ZDA|GST),|GLL,(?:[^,]*,){4})(\d\d)(\d\d)(\d\d(?:\.\d*)?)[,*]"
 )
+#: The sentences that a receiver sends once per epoch, if at all.
+_STATUS = re.compile(rb"\$(..(?:RMC|GGA|GNS|GLL)),[^$*]*\*[0-9A-Fa-f]{2}\s*")
 
 
 class Burst(NamedTuple):
@@ -37,9 +39,11 @@ class Burst(NamedTuple):
 def log_epochs(path: str | Path) -> list[Burst]:
     """Cut a receiver's log into epochs, byte for byte.
 
-    An epoch begins with each line whose time field differs from the one before. It is sent when
-    its time of day says, counted from the first; where that goes back, jumps by more than 5 s or
-    is missing, one usual step (the most frequent one, else 1 s) after the epoch before.
+    An epoch begins with each line whose time field differs from the one before, and with a second
+    RMC, GGA, GNS or GLL of the same talker (all that tells the epochs of a receiver without time).
+    It is sent when its time of day says, counted from the first; where that stands still, goes
+    back, jumps by more than 5 s or is missing, one usual step (the most frequent one, else 1 s)
+    after the epoch before.
 
     Args:
         path: the log; lines at its head that begin with ``#`` are left out.
@@ -51,12 +55,17 @@ def log_epochs(path: str | Path) -> list[Burst]:
     while lines and lines[0].startswith(b"#"):
         del lines[0]
     epochs: list[tuple[int | None, bytes]] = []
+    said: set[bytes] = set()
     for line in lines:
         line_ns = _time_ns(line)
-        if epochs and (line_ns is None or _is_same(epochs[-1][0], line_ns)):
+        status = _STATUS.fullmatch(line)
+        address = {status[1]} if status else set()
+        if epochs and _is_same(epochs[-1][0], line_ns) and not address & said:
             epochs[-1] = (_first_known(epochs[-1][0], line_ns), epochs[-1][1] + line)
         else:
             epochs.append((line_ns, line))
+            said = set()
+        said |= address
     offsets_ns = _offsets_ns([time_ns for time_ns, _ in epochs])
     return [
         Burst(None, offset_ns, data)
@@ -77,8 +86,8 @@ def _time_ns(line: bytes) -> int | None:
     return int((int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])) * SECOND_NS)
 
 
-def _is_same(epoch_ns: int | None, line_ns: int) -> bool:
-    return epoch_ns is None or abs(epoch_ns - line_ns) < SAME_TIME_NS
+def _is_same(epoch_ns: int | None, line_ns: int | None) -> bool:
+    return epoch_ns is None or line_ns is None or abs(epoch_ns - line_ns) < SAME_TIME_NS
 
 
 def _first_known(epoch_ns: int | None, line_ns: int | None) -> int | None:

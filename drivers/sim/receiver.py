@@ -30,7 +30,9 @@ __all__ = ["Burst", "Receiver", "log_epochs"]
 
 SECOND_NS = 1_000_000_000
 BITS_PER_BYTE = 10
-POWER_ON_NS = 500_000_000
+#: A receiver takes about so long until it speaks. Less than a part of its period (2 s at most in
+#: the recorded logs) would leave open whether a listener missed the beginning of its first epoch.
+POWER_ON_NS = 1_000_000_000
 CHUNK_S = 0.004
 NAP_S = 0.02
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -43,11 +44,6 @@ def last_line(findings: Sequence[str]) -> str:
     return f"demo: NOT reconciled: {findings[0]}{more}"
 
 
-def words(lost: dict[str, int]) -> str:
-    """Say in words what was lost to what."""
-    return "; ".join(f"{count} {CAUSES[cause]}" for cause, count in lost.items()) or "none"
-
-
 def _lanes(lanes: Sequence[LaneResult]) -> Table:
     table = Table(title="From the devices to the server and back", title_justify="left")
     table.add_column("samples")
@@ -57,17 +53,30 @@ def _lanes(lanes: Sequence[LaneResult]) -> Table:
         "produced (the model's own log)": lambda one: one.produced,
         "due, and not produced": lambda one: one.silent,
         "acquired": lambda one: one.acquired,
-        "lost": lambda one: words(one.lost),
+        **_losses(lanes),
         "stored in the spool": lambda one: one.stored,
         "delivered to the server": lambda one: one.delivered,
         "read back by the SDK": lambda one: one.read_back,
         "read back as": lambda one: one.read_as,
+        "largest time error, ms": lambda one: f"{one.time_error_ms:.1f}",
         "values compared": lambda one: one.values,
         "values that differ": lambda one: one.wrong,
     }
     for title, value in lines.items():
         table.add_row(title, *(str(value(one)) for one in lanes))
     return table
+
+
+def _losses(lanes: Sequence[LaneResult]) -> dict[str, Callable[[LaneResult], object]]:
+    """Return a line per cause that took a sample of any lane; one line if there is none."""
+    causes = [cause for cause in CAUSES if any(cause in one.lost for one in lanes)]
+    if not causes:
+        return {"lost": lambda _: 0}
+    return {f"lost: {CAUSES[cause]}": functools.partial(_lost_to, cause=cause) for cause in causes}
+
+
+def _lost_to(one: LaneResult, *, cause: str) -> int:
+    return one.lost.get(cause, 0)
 
 
 def _processes(usage: Sequence[Usage]) -> Table:

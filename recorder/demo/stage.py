@@ -15,8 +15,6 @@ from recorder.config import Config, Lane, Session, Spool, Upload, Vehicle
 from recorder.errors import ConfigError, RecorderError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from drivers.sim.world import World
 
 GPS_HZ, IMU_HZ, CAMERA_HZ = 10.0, 200.0, 10.0
@@ -135,12 +133,7 @@ class Ground:
         self.url = json.loads(line)["url"]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._process.communicate(timeout=10)  # closes its standard input: that ends it
         except subprocess.TimeoutExpired:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from recorder.errors import ConfigError
@@ -73,8 +73,11 @@ class Database:
         # Flight calls from many threads; one connection and this lock keep transactions apart.
         self._lock = threading.RLock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._open(path)
+            with ExitStack() as opened:
+                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                opened.callback(self._db.close)
+                self._open(path)
+                opened.pop_all()
         except sqlite3.Error as error:
             raise ConfigError(f"{path}: {error}") from error
 

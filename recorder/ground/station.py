@@ -9,7 +9,6 @@ stay whole, interrupted ones stay Uploading until a client deletes them.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import threading
@@ -25,11 +24,11 @@ from recorder.ground.flight import FlightService
 from recorder.ground.keys import Keys
 from recorder.ground.store import Store
 from recorder.ground.topics import Topics
+from recorder.service import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
 
 DEFAULT_PORT = 6726
 STOP_LIMIT_S = 2.0
@@ -115,12 +114,7 @@ class GroundStation:
     def __enter__(self) -> GroundStation:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -157,12 +151,13 @@ def run(
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Keep a second station out of the directory."""
-    with (directory / "lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{directory}: another station is using it") from error
+    lock = hold(directory / "lock")
+    if lock is None:
+        raise ConfigError(f"{directory}: another station is using it")
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from recorder.mosaico.wire import PutStream, open_flight, remote_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import TracebackType
 
 TIMEOUT_S = 10.0
 KEY_HEADER = b"mosaico-api-key-token"
@@ -286,12 +285,7 @@ class MosaicoClient:
     def __enter__(self) -> MosaicoClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -17,11 +17,11 @@ length and rows, and the lane's counts behind it),
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Any
 
+from recorder import service
 from recorder.errors import DamagedError, SpoolError, SpoolFormatError
 from recorder.record import Anchor
 from recorder.session.session import Session
@@ -76,13 +76,10 @@ class Spool:
             SpoolError: another process writes to this spool; the message says which.
         """
         path = self.directory / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(descriptor, 20, 0).decode() or "unknown"
-            os.close(descriptor)
-            raise SpoolError(f"{self.directory}: process {holder} writes to it already") from error
+        descriptor = service.hold(path)
+        if descriptor is None:
+            holder = path.read_text() or "unknown"
+            raise SpoolError(f"{self.directory}: process {holder} writes to it already")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         return descriptor

@@ -7,7 +7,6 @@ The table goes to standard output, what is going on to standard error.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from tests.bench.sdk import Sdk
 from tests.bench.shelf import MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 ROOMS = ("write", "upload", "load")
 
@@ -30,12 +29,13 @@ ROOMS = ("write", "upload", "load")
 def main() -> int:
     """Measure, print, and return the exit code."""
     chosen = _arguments()
+    rooms = [chosen.only] if chosen.only else ROOMS
     begin_s = time.monotonic()
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
         facts = machine.facts(Path(folder), MEMORY)
         for key, value in facts.items():
             sys.stdout.write(f"{key + ':':11} {value}\n")
-        found = list(_shown(_figures(Path(folder), chosen.only, chosen.seconds)))
+        found = list(_shown(_figures(Path(folder), rooms, chosen.seconds)))
     kept = sum(one.is_kept for one in found if one.budget is not None)
     due = sum(one.budget is not None for one in found)
     sys.stdout.write(f"{kept} of {due} budgets kept, {time.monotonic() - begin_s:.0f} s\n")
@@ -54,18 +54,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _figures(disk: Path, only: str | None, load_s: float) -> Iterator[Figure]:
-    with contextlib.ExitStack() as opened:
-        ground = opened.enter_context(Ground(disk / "ground"))
-        if only in (None, "load"):  # first: nobody else is running yet, and no backlog is stored
+def _figures(disk: Path, rooms: Collection[str], load_s: float) -> Iterator[Figure]:
+    if {"write", "upload"} & set(rooms):
+        with Ground(disk / "ground") as ground, Sdk(ground.url) as sdk:
+            if "write" in rooms:
+                yield from write_path.figures(disk, sdk)
+            if "upload" in rooms:
+                yield from upload.figures(disk, ground.url, sdk)
+    if "load" in rooms:
+        # On a station of its own: what the one before has stored is no part of the load.
+        with Ground(disk / "load") as ground:
             yield from load.figures(disk, ground.url, load_s)
-        if only == "load":
-            return
-        sdk = opened.enter_context(Sdk(ground.url))
-        if only in (None, "write"):
-            yield from write_path.figures(disk, sdk)
-        if only in (None, "upload"):
-            yield from upload.figures(disk, ground.url, sdk)
 
 
 def _shown(figures: Iterator[Figure]) -> Iterator[Figure]:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drivers.sim.world import World
 from recorder.config import Config
@@ -25,7 +25,7 @@ from tests.bench.measure import Figure, say
 from tests.bench.shelf import MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from recorder.session.session import Session
 
@@ -88,8 +88,10 @@ def _of_the_session(session: Session) -> Iterator[Figure]:
         span_s = (end - begin) / 1e9 if begin is not None and end is not None else 0.0
         rate_hz = (lane.stored - 1) / span_s if span_s else 0.0
         yield Figure(f"rate of {lane.name} as stored", rate_hz, None, "Hz")
+    causes = [f"{one.name} {cause}" for one in session.lanes for cause in one.lost]
     lost = sum(sum(one.lost.values()) for one in session.lanes)
-    yield Figure("samples lost, by any cause", lost, None, "samples", 0, True)
+    told = ", ".join(causes) or "by any cause"
+    yield Figure(f"samples lost: {told}", lost, None, "samples", 0, True)
     missing = sum(one.stored - one.delivered for one in session.lanes)
     yield Figure("samples stored and not delivered", missing, None, "samples", 0, True)
 
@@ -154,15 +156,15 @@ def _memory(pid: int | None) -> tuple[int, int]:
 
 def resident_bytes(smaps: str) -> tuple[int, int]:
     """Return RSS and PSS of what stands in ``/proc/PID/smaps``, without rings."""
-    found: Mapping[str, Any] = {"Rss:": [0], "Pss:": [0]}
+    found = {"Rss:": 0, "Pss:": 0}
     is_ring = False
     for line in smaps.splitlines():
         key, *rest = line.split()
         if not key.endswith(":"):
             is_ring = line.endswith(".ring")
         elif key in found and not is_ring:
-            found[key][0] += int(rest[0]) * 1024
-    return found["Rss:"][0], found["Pss:"][0]
+            found[key] += int(rest[0]) * 1024
+    return found["Rss:"], found["Pss:"]
 
 
 def high_water_bytes(pid: int) -> int:

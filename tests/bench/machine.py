@@ -21,6 +21,8 @@ def facts(disk: Path, memory: Path) -> dict[str, str]:
     versions = [f"{one} {importlib.metadata.version(one)}" for one in LIBRARIES]
     return {
         "cores": f"{os.cpu_count()}, {_processor()}",
+        # Of the minute before: what others do meanwhile is in every figure.
+        "busy": f"load average {os.getloadavg()[0]:.2f}",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB",
         "kernel": platform.release(),
         "disk": _file_system(disk),

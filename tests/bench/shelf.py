@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recorder.ring import RingReader, RingWriter
+    from tests.bench.measure import Clock
 
 #: A tmpfs, as on the vehicle.
 MEMORY = Path("/dev/shm")
@@ -105,17 +106,20 @@ class Shelf:
             assert fits, "the ring is full"
             self._next_ns += self._rows * self._period_ns
 
-    def commit(self, device_bytes_per_s: float | None = None) -> float:
+    def commit(
+        self, device_bytes_per_s: float | None = None, clock: Clock = time.perf_counter
+    ) -> float:
         """Bring the ring to disk, durably, and free it.
 
         Args:
             device_bytes_per_s: how fast the disk is at most, or None: as it is. A slower one is
                 made up by waiting, from the sync's begin on, until it could have taken the bytes.
+            clock: what is told: passing time, or CPU time.
 
         Returns:
             The seconds that it took.
         """
-        return seconds(lambda: self._commit(device_bytes_per_s))
+        return seconds(lambda: self._commit(device_bytes_per_s), clock)
 
     def _commit(self, device_bytes_per_s: float | None) -> None:
         freed = self.reader.position

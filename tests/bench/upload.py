@@ -11,7 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.flight as fl
 
@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from recorder.upload.parts import Part
     from tests.bench.sdk import Sdk
 
-FRAME_BYTES, FRAMES, FRAMES_PER_COMMIT = 300_000, 200, 50
-BURST_ROWS, ROWS, BURSTS_PER_COMMIT = 50, 300_000, 500
-#: One part each, so that ours and the peer's are one stream.
-PART_BYTES, PART_S = 4096 * MIB, 3600.0
+#: A part as the uploader makes it: 10 minutes at 1 kHz, 128 MiB of pictures.
+BURST_ROWS, ROWS, BURSTS_PER_COMMIT = 50, 600_000, 500
+FRAME_BYTES, FRAMES, FRAMES_PER_COMMIT = 300_000, 440, 40
+#: Room enough that it is one part, as the peer's is one stream.
+ONE_PART: Any = {"part_bytes": 256 * MIB, "part_s": 3600.0}
 PUSH_ROWS, SDK_ROWS = 40_000, 2000
-BACKLOG_FRAMES, BACKLOG_LIMIT_S, LOOK_S = 1000, 60.0, 0.1
+#: Frames: less than a part, and three parts.
+SMALL_BACKLOG, LARGE_BACKLOG = 80, 1000
+BACKLOG_LIMIT_S, LOOK_S = 60.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,13 @@ def _fill(shelf: Shelf, records: int, per_commit: int) -> None:
     shelf.end()
 
 
-def _config(shelf: Shelf, url: str, lane: str, upload_folder: Path) -> Config:
+def _config(shelf: Shelf, lane: str, upload_folder: Path, upload: Upload) -> Config:
     """Return settings under which one spool is uploaded, with journals in a fresh folder."""
     (upload_folder / "spool").symlink_to(shelf.disk / "spool")
     return Config(
         lanes=[Lane(name=lane, driver="none")],
         spool=SpoolSettings(directory=upload_folder, run_dir=shelf.memory / "run"),
-        upload=Upload(server=url, part_bytes=PART_BYTES, part_s=PART_S),
+        upload=upload,
     )
 
 
@@ -118,7 +121,7 @@ def _planned(shelf: Shelf) -> tuple[Part, Path]:
     """Plan the session's one part of its lane."""
     source = Source(shelf.spool, shelf.spool.session_ids()[-1])
     log = UploadLog(shelf.disk / "plan")
-    found = Planner(source, log, Upload(part_bytes=PART_BYTES, part_s=PART_S)).next_part()
+    found = Planner(source, log, Upload(**ONE_PART)).next_part()
     log.close()
     assert found is not None, "there is nothing to upload"
     return found.part, source.folder(found.part.lane)
@@ -127,7 +130,7 @@ def _planned(shelf: Shelf) -> tuple[Part, Path]:
 def _uploaded_s(shelf: Shelf, url: str, lane: str, station: _Station) -> float:
     """Upload the session as a person would by hand: plan, journal, send, verify, conclude."""
     with tempfile.TemporaryDirectory(dir=shelf.disk) as folder:
-        config = _config(shelf, url, lane, Path(folder))
+        config = _config(shelf, lane, Path(folder), Upload(server=url, **ONE_PART))
         begin_s = time.perf_counter()
         summary = upload_once(config)
         taken_s = time.perf_counter() - begin_s
@@ -224,16 +227,20 @@ def _pushed_rows_per_s(client: MosaicoClient) -> float:
 
 
 def _memory(disk: Path, url: str) -> Iterator[Figure]:
-    """Let the upload's process work off a backlog, and take its high water."""
-    say(f"upload: memory of the process with {BACKLOG_FRAMES * FRAME_BYTES / 1e6:.0f} MB waiting\n")
+    small, large = (_high_mb(disk, url, frames) for frames in (SMALL_BACKLOG, LARGE_BACKLOG))
+    name = f"memory of upload, {LARGE_BACKLOG * FRAME_BYTES / 1e6:.0f} MB backlog, highest RSS"
+    yield Figure(name, large, None, "MB", 110, is_most=True)
+    yield Figure(f"{name} / {SMALL_BACKLOG * FRAME_BYTES / 1e6:.0f} MB", large, small, "MB")
+
+
+def _high_mb(disk: Path, url: str, frames: int) -> float:
+    """Let the upload's process work off a backlog; return its highest RSS."""
+    say(f"upload: memory of the process with {frames * FRAME_BYTES / 1e6:.0f} MB waiting\n")
     with Shelf(disk, CAMERA, _picture()) as shelf:
-        _fill(shelf, BACKLOG_FRAMES, FRAMES_PER_COMMIT)
+        _fill(shelf, frames, FRAMES_PER_COMMIT)
         folder = shelf.disk / "upload"
         folder.mkdir()
-        config = _config(shelf, url, CAMERA.lane, folder)
-        rss_bytes = _drained_bytes(config)
-    what = f"memory of upload, {BACKLOG_FRAMES * FRAME_BYTES / 1e6:.0f} MB backlog, highest RSS"
-    yield Figure(what, rss_bytes / 1e6, None, "MB", 110, is_most=True)
+        return _drained_bytes(_config(shelf, CAMERA.lane, folder, Upload(server=url))) / 1e6
 
 
 def _drained_bytes(config: Config) -> int:

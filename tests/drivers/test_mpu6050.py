@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ class Imu:
     chip: Mpu6050Chip
     bus: BusServer
     device: str
-    log: object
+    log: Path
     stop: threading.Event
     thread: threading.Thread
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from drivers.nmea import FIXES, Decoder, decode_file
 from drivers.nmea_sentence import parse
 from drivers.sim.nmea_render import Fix, render, seal
+from tests.known import known
 
 KNOT_MPS = 1852 / 3600
 NOON = "120000.00"
@@ -20,8 +21,9 @@ GSA = "GNGSA,A,3,01,02,03,04,,,,,,,,,2.00,0.90,1.80,1"
 VTG = "GNVTG,90.0,T,,M,10.0,N,18.52,K,A"
 
 
-def utc_ns(*when):
-    moment = datetime.datetime(*when, tzinfo=datetime.timezone.utc)
+def utc_ns(year, month, day, *clock):
+    midnight = datetime.datetime(year, month, day, tzinfo=datetime.timezone.utc)
+    moment = datetime.datetime.combine(midnight, datetime.time(*clock), midnight.tzinfo)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
     return (moment - epoch) // datetime.timedelta(microseconds=1) * 1000
 
@@ -249,7 +251,7 @@ def test_a_position_that_cannot_be_is_none(latitude):
 
 @pytest.mark.parametrize("time", ["240000.00", "126000.00", "120060.00", "1200", "12:00:00", ""])
 def test_a_time_that_cannot_be_is_none(time):
-    assert parse(seal(at(GGA, time))).time_ns is None
+    assert known(parse(seal(at(GGA, time)))).time_ns is None
 
 
 def test_unknown_sentences_are_counted_and_cost_nothing():

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drivers.base import Device, Driver, Field, Sample
 from recorder import config, record
@@ -32,6 +33,7 @@ from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
 from tests.recorder.spool.independent_reader import read_segment
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
 ROW = struct.Struct("<QQ")
 #: A second field that follows from the first: a row that is mixed from two shows.
@@ -63,12 +65,19 @@ def schema(lane: str = "imu", **changes: Any) -> LaneSchema:
     )
 
 
-def wait_until(predicate: Callable[[], object], timeout_s: float = 20.0) -> None:
-    """Look until something is so; fail if it never is."""
+def wait_until(found: Callable[[], T | None], timeout_s: float = 30.0) -> T:
+    """Look until something is so, and return it; fail if it never is."""
     until_s = time.monotonic() + timeout_s
-    while not predicate():
+    while not (answer := found()):
         assert time.monotonic() < until_s, "it never came true"
         time.sleep(0.005)
+    return answer
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 class Producer:

@@ -4,8 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from recorder.cli import recorder
 from recorder.cli.toml_text import resolved, toml
 from recorder.clock import boot_ns
 from recorder.configfile import load
+from tests.recorder.building import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from recorder.cli import main; main()"]
@@ -30,13 +31,6 @@ def call(*arguments: str | Path) -> Result:
 
 def words(result: Result) -> str:
     return " ".join(result.output.split())
-
-
-def wait_until(predicate: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + ENDS_S
-    while not predicate():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def configured(tmp_path: Path, *lanes: str, upload: str = 'mode = "off"') -> Path:
@@ -247,7 +241,7 @@ def test_a_process_becomes_itself_and_carries_no_validator(
     for name, module in (("lane-counter", "recorder.lane"), ("spool", "recorder.spooler")):
         words_of = ["lane", "counter"] if name.startswith("lane") else ["spool"]
         process = started(*words_of, "--config", file)
-        wait_until(lambda name=name: status.read(tmp_path / "run", name))
+        wait_until(partial(status.read, tmp_path / "run", name))
         sign = status.read(tmp_path / "run", name)
         assert sign is not None
         assert sign["pid"] == process.pid

@@ -173,7 +173,11 @@ def test_show_of_no_or_of_several_sessions_is_a_finding(made: Made) -> None:
 def test_a_spool_of_a_newer_format_is_refused_and_left_alone(made: Made) -> None:
     mark = made.folder / "spool" / "FORMAT"
     mark.write_text("edge-recorder spool 99\n")
-    for command in (["sessions", "--spool", made.folder], ["verify", made.folder]):
+    commands: list[list[str | Path]] = [
+        ["sessions", "--spool", made.folder],
+        ["verify", made.folder],
+    ]
+    for command in commands:
         result = call(*command)
         assert result.exit_code == 1
         assert "spool 99" in result.stderr

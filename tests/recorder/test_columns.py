@@ -173,7 +173,8 @@ def test_the_rows_do_not_depend_on_the_bounds_of_a_batch():
 def test_stamps_rise_and_are_the_mapping_wherever_that_rises(records, period_ns, knots):
     mapping = Mapping(tuple((at, UTC_NS + at * 101 // 100) for at in sorted(knots)), "gps", 1)
     stamps = Stamps(mapping)
-    found, due = [], []
+    found: list[int] = []
+    due: list[int] = []
     boot_ns = 0
     for gap, rows in records:
         boot_ns += gap

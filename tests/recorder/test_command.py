@@ -88,10 +88,11 @@ def test_ask_brings_the_answer_or_the_reason(tmp_path: Path) -> None:
             return {"session": None}
         raise RecorderError("it cannot be done")
 
-    def serve() -> None:
-        wait_until(lambda: server.serve(answer) or done.is_set())
+    def served() -> bool:
+        server.serve(answer)
+        return done.is_set()
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=wait_until, args=(served,))
     thread.start()
     try:
         assert ask(path, "status") == {"session": None}

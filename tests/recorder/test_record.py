@@ -49,7 +49,7 @@ def test_a_single_flipped_bit_is_never_overlooked(header: Header, payload: bytes
     raw = bytearray(record.pack(header, [payload]) + payload)
     bit %= 8 * len(raw)
     raw[bit // 8] ^= 1 << bit % 8
-    found = record.unpack(raw[:120])
+    found = record.unpack(bytes(raw[:120]))
     assert found is None or not record.verifies(bytes(raw[:120]), found, [bytes(raw[120:])])
 
 

@@ -95,38 +95,32 @@ def test_a_recording_holds_every_number_of_the_device_once(tmp_path: Path) -> No
         assert session.quality.value == 1.0
 
 
-def test_a_spooler_killed_at_any_instant_costs_and_doubles_nothing(tmp_path: Path) -> None:
+def killed(one: Machine, process: str, times: int) -> dict[str, int]:
+    """Record while a process is killed at any instant, so many times; return the totals."""
     dice = random.Random(7)
+    one.start("spool")
+    one.start("lane")
+    for _ in range(times):
+        grows(one, 20)
+        random_instant(dice)
+        one.kill(process)
+        one.start(process)
+    grows(one)
+    one.end("lane")
+    one.end("spool")
+    return assert_whole(one)
+
+
+def test_a_spooler_killed_at_any_instant_costs_and_doubles_nothing(tmp_path: Path) -> None:
     with machine(tmp_path) as one:
-        one.start("spool")
-        one.start("lane")
-        for _ in range(12):
-            grows(one, 20)
-            random_instant(dice)
-            one.kill("spool")
-            one.start("spool")
-        grows(one)
-        one.end("lane")
-        one.end("spool")
-        total = assert_whole(one)
+        total = killed(one, "spool", 12)
         assert total["lost_absent"] == total["lost_ring"] == total["lost_crc"] == 0
         assert len(sessions(one)) == 1  # the same session goes on
 
 
 def test_a_killed_lane_costs_what_the_device_counted_meanwhile(tmp_path: Path) -> None:
-    dice = random.Random(8)
     with machine(tmp_path) as one:
-        one.start("spool")
-        one.start("lane")
-        for _ in range(3):
-            grows(one, 20)
-            random_instant(dice)
-            one.kill("lane")
-            one.start("lane")
-        grows(one)
-        one.end("lane")
-        one.end("spool")
-        total = assert_whole(one)
+        total = killed(one, "lane", 3)
         assert total["lost_absent"] > 0
         assert total["lost_source"] == 0
 

@@ -1,18 +1,17 @@
-"""A real ground station, a client of it, and a station in a process of its own."""
+"""Few words for a station and its client, and a station in a process of its own."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import pyarrow as pa
 import pytest
 
-from recorder.ground import GroundStation
-from recorder.mosaico import MosaicoClient, ontology
+from recorder.mosaico import ontology
+from tests.known import known
 
 SCHEMA = ontology.schema("String")
 STATION = """
@@ -59,34 +58,15 @@ class Bench:
         process = subprocess.Popen(
             [sys.executable, "-c", STATION, str(directory)], stdout=subprocess.PIPE, text=True
         )
+        said = known(process.stdout)
         try:
-            yield process, process.stdout.readline().strip()
+            yield process, said.readline().strip()
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
-            process.stdout.close()
-
-    @staticmethod
-    def until(fact, limit_s=10.0):
-        """Wait until a fact holds."""
-        deadline = time.monotonic() + limit_s
-        while not fact():
-            assert time.monotonic() < deadline, "it did not become true in time"
-            time.sleep(0.01)
+            said.close()
 
 
 @pytest.fixture
 def bench():
     return Bench()
-
-
-@pytest.fixture
-def station(tmp_path):
-    with GroundStation(tmp_path / "ground") as running:
-        yield running
-
-
-@pytest.fixture
-def client(station):
-    with MosaicoClient.connect_url(station.url) as connected:
-        yield connected

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pyarrow.flight as fl
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from recorder.errors import ConfigError, RemoteError, RemoteRefusedError
 from recorder.ground import GroundStation, beat
 from recorder.mosaico import MosaicoClient, rows, table
+from tests.known import known
+from tests.recorder.building import wait_until
 
 WRITER = """
 import sys, time
@@ -34,12 +37,12 @@ def test_a_client_killed_in_mid_put_leaves_uploading_and_is_repaired(station, cl
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, station.url, uuid], stdout=subprocess.PIPE, text=True
     ) as writer:
-        assert writer.stdout.readline() == "written\n"
-        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        assert known(writer.stdout).readline() == "written\n"
+        wait_until(lambda: known(client.describe_topic("drive/notes")).chunks == 1)
         writer.send_signal(death)
         writer.wait(10)
-    bench.until(lambda: station.open_uploads == 0)
-    topic = client.describe_topic("drive/notes")
+    wait_until(lambda: station.open_uploads == 0)
+    topic = known(client.describe_topic("drive/notes"))
     assert (topic.locked, topic.row_count) == (False, 1)
     assert [row["data"] for row in rows(client, "drive/notes")] == ["row 1"]
     with pytest.raises(RemoteRefusedError, match="still uploading"):
@@ -48,7 +51,7 @@ def test_a_client_killed_in_mid_put_leaves_uploading_and_is_repaired(station, cl
     again = bench.topic(client, session, "drive/notes")
     client.put("drive/notes", again, bench.schema, [bench.batch(1), bench.batch(2)])
     client.finalize_session(session.uuid)
-    assert client.describe_topic("drive/notes").row_count == 2
+    assert known(client.describe_topic("drive/notes")).row_count == 2
 
 
 def test_a_station_killed_and_started_again_keeps_what_it_had_said_yes_to(bench, tmp_path):
@@ -59,7 +62,7 @@ def test_a_station_killed_and_started_again_keeps_what_it_had_said_yes_to(bench,
         open_uuid = bench.topic(client, session, "drive/open")
         stream = client.open_put("drive/open", open_uuid, bench.schema)
         stream.write(bench.batch(1))
-        bench.until(lambda: client.describe_topic("drive/open").chunks == 1)
+        wait_until(lambda: known(client.describe_topic("drive/open")).chunks == 1)
         client.notify("drive", "a note")
         process.kill()
         process.wait(10)
@@ -67,10 +70,10 @@ def test_a_station_killed_and_started_again_keeps_what_it_had_said_yes_to(bench,
             stream.finish()
         client.close()
     with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
-        assert client.describe_topic("drive/notes").locked
+        assert known(client.describe_topic("drive/notes")).locked
         assert table(client, "drive/notes").column("timestamp_ns").to_pylist() == [1, 2, 3, 4]
         assert [note.text for note in client.notifications("drive")] == ["a note"]
-        opened = client.describe_topic("drive/open")
+        opened = known(client.describe_topic("drive/open"))
         assert (opened.locked, opened.row_count) == (False, 1)
         with pytest.raises(RemoteRefusedError, match="already uploading"):
             client.put("drive/open", open_uuid, bench.schema, [bench.batch(1)])
@@ -88,13 +91,13 @@ def test_a_station_that_is_told_to_stop_ends_although_a_client_holds_a_stream(be
         _, uuid = bench.drive(client)
         stream = client.open_put("drive/notes", uuid, bench.schema)
         stream.write(bench.batch(1))
-        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        wait_until(lambda: known(client.describe_topic("drive/notes")).chunks == 1)
         process.terminate()
         assert process.wait(30) == 0
         stream.abort()
         client.close()
     with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
-        assert not client.describe_topic("drive/notes").locked
+        assert not known(client.describe_topic("drive/notes")).locked
 
 
 def test_a_stream_that_rests_outlives_its_clients_pings(tmp_path, bench, monkeypatch):
@@ -117,7 +120,7 @@ def test_a_stream_that_rests_outlives_its_clients_pings(tmp_path, bench, monkeyp
         threading.Event().wait(6.0)  # the rest itself, not a wait for something
         writer.write_batch(bench.batch(2))
         writer.close()
-        assert client.describe_topic("drive/notes").row_count == 2
+        assert known(client.describe_topic("drive/notes")).row_count == 2
 
 
 def test_folders_that_the_catalogue_forgot_are_removed_at_the_next_start(tmp_path):
@@ -142,7 +145,9 @@ def test_a_port_that_is_taken_is_told(tmp_path):
 
 
 def test_a_file_that_is_no_catalogue_is_told_and_left_alone(tmp_path):
-    (tmp_path / "catalogue.sqlite").write_bytes(b"something else entirely" * 100)
+    catalogue = tmp_path / "catalogue.sqlite"
+    catalogue.write_bytes(b"something else entirely" * 100)
     with pytest.raises(ConfigError, match=r"catalogue\.sqlite"):
         GroundStation(tmp_path)
-    assert (tmp_path / "catalogue.sqlite").read_bytes().startswith(b"something else")
+    assert catalogue.resolve() not in {one.resolve() for one in Path("/proc/self/fd").iterdir()}
+    assert catalogue.read_bytes().startswith(b"something else")

@@ -11,6 +11,7 @@ import pytest
 
 from recorder.errors import RemoteRefusedError
 from recorder.mosaico import rows
+from tests.recorder.building import wait_until
 
 
 def refused(match):
@@ -84,7 +85,7 @@ def test_a_second_stream_is_refused_while_uploading_and_when_finalized(client, b
     _, uuid = bench.drive(client)
     with client.open_put("drive/notes", uuid, bench.schema) as first:
         first.write(bench.batch(1))
-        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        wait_until(lambda: client.describe_topic("drive/notes").chunks == 1)
         with refused("already uploading"):
             client.put("drive/notes", uuid, bench.schema, [bench.batch(1)])
     with refused("already been uploaded and finalized"):
@@ -164,7 +165,7 @@ def test_rows_of_an_unfinished_topic_are_readable_and_an_empty_one_is_refused(cl
         list(client.read("drive/notes"))
     with client.open_put("drive/notes", uuid, bench.schema) as stream:
         stream.write(bench.batch(2, 1))
-        bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+        wait_until(lambda: client.describe_topic("drive/notes").chunks == 1)
         assert [row["timestamp_ns"] for row in rows(client, "drive/notes")] == [1, 2]
 
 
@@ -220,7 +221,7 @@ def test_a_topic_deleted_under_an_open_stream_is_made_again_and_the_old_stream_c
     session, uuid = bench.drive(client)
     old = client.open_put("drive/notes", uuid, bench.schema)
     old.write(bench.batch(1))
-    bench.until(lambda: client.describe_topic("drive/notes").chunks == 1)
+    wait_until(lambda: client.describe_topic("drive/notes").chunks == 1)
     client.delete_topic("drive/notes")
     again = bench.topic(client, session, "drive/notes")
     with refused("was deleted"):

@@ -30,7 +30,7 @@ class Link:
         self._thread.start()
 
     def _run(self):
-        peers = {}
+        peers: dict[socket.socket, tuple[socket.socket, str]] = {}
         while not self._ended.is_set():
             readable, _, _ = select.select([self._listener, *peers], [], [], 0.02)
             for sock in readable:

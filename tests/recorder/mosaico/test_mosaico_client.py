@@ -46,7 +46,7 @@ def test_the_server_announces_its_limit_and_the_client_keeps_a_tenth_below(clien
     assert client.most_batch_bytes == 47_185_920
 
 
-class OldServer(fl.FlightServerBase):
+class OldServer(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships no types
     """Knows the one action by which servers up to 0.6 say who they are."""
 
     def do_action(self, context, action):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -25,6 +27,10 @@ from recorder.mosaico import (
     rows,
     table,
 )
+
+#: Wrong on purpose: what no type checker lets through.
+NO_TEXT: Any = 7
+NO_STATUS: Any = None
 
 
 class UserError(Exception):
@@ -232,7 +238,7 @@ def test_topic_finalize_keeps_the_good_rows_beside_one_that_cannot_be_encoded(cl
             "notes", {}, String, error_policy=TopicLevelErrorPolicy.Finalize
         )
         with topic:
-            for message in (note(1), Message(timestamp_ns=2, data=String(data=7)), note(3)):
+            for message in (note(1), Message(timestamp_ns=2, data=String(data=NO_TEXT)), note(3)):
                 topic.push(message)
             raise UserError
     assert stored(client, "drive/notes") == (2, True)
@@ -253,7 +259,7 @@ def test_a_topic_policy_lets_an_exit_through(client):
 
 
 def test_a_row_that_cannot_be_encoded_costs_no_other_row(client):
-    bad = Message(timestamp_ns=2, data=String(data=7))
+    bad = Message(timestamp_ns=2, data=String(data=NO_TEXT))
 
     def write():
         with client.sequence_create("drive", {}) as writer:
@@ -267,7 +273,7 @@ def test_a_row_that_cannot_be_encoded_costs_no_other_row(client):
 
 
 def test_a_null_where_none_may_be_is_found_before_it_is_sent(client):
-    half = GPS(position=Vector3d(x=1.0), status=GPSStatus(status=None, service=1))
+    half = GPS(position=Vector3d(x=1.0), status=GPSStatus(status=NO_STATUS, service=1))
 
     def write():
         with client.sequence_create("drive", {}) as writer:

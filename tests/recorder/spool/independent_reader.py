@@ -48,20 +48,17 @@ def read_segment(path: Path) -> Segment | None:
     schema = raw[SEGMENT.size : SEGMENT.size + length]
     if magic != b"RSEG\0\0\0\1" or zlib.crc32(raw[:80] + schema) != crc:
         return None
-    found = Segment(epoch, first, seqno, schema, [], [])
-    at = bad_from = begin
+    records: list[Found] = []
+    at = begin
     while at < len(raw):
         one = _record(raw, at, epoch, first + at - begin)
-        if one is None:
-            at += 1
-            continue
-        if bad_from < at:
-            found.bad.append((bad_from, at - bad_from))
-        found.records.append(one)
-        at = bad_from = at + RECORD.size + len(one.payload)
-    if bad_from < len(raw):
-        found.bad.append((bad_from, len(raw) - bad_from))
-    return found
+        if one is not None:
+            records.append(one)
+        at += 1 if one is None else RECORD.size + len(one.payload)
+    ends = [begin, *(one.offset + RECORD.size + len(one.payload) for one in records)]
+    starts = [*(one.offset for one in records), len(raw)]
+    bad = [(end, start - end) for end, start in zip(ends, starts, strict=True) if end < start]
+    return Segment(epoch, first, seqno, schema, records, bad)
 
 
 def _record(raw: bytes, at: int, epoch: int, position: int) -> Found | None:

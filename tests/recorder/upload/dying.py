@@ -19,7 +19,7 @@ from typing import Any
 
 from recorder import config
 from recorder.ground import run
-from recorder.ground.topics import Topics
+from recorder.ground.topics import Chunk, Topics
 from recorder.mosaico.wire import PutStream
 from recorder.spool.journal import Journal
 from recorder.uploader import upload_once
@@ -44,8 +44,8 @@ def upload(settings: str, when: str, kind: str) -> None:
         if when == "mid":
             die()
 
-    Journal.record = record_and_die
-    PutStream.write = write_and_die
+    Journal.record = record_and_die  # type: ignore[method-assign]  # the step to die at
+    PutStream.write = write_and_die  # type: ignore[method-assign]  # likewise
     upload_once(config.from_json(Path(settings).read_text()))
 
 
@@ -53,15 +53,20 @@ def station(directory: str, port: str, chunks: str) -> None:
     add = Topics.add_chunk
     left = [int(chunks)]
 
-    def add_and_die(self: Topics, *arguments: Any) -> None:
-        add(self, *arguments)
+    def add_and_die(self: Topics, topic_id: int, chunk: Chunk) -> None:
+        add(self, topic_id, chunk)
         left[0] -= 1
         if not left[0]:
             die()
 
-    Topics.add_chunk = add_and_die
+    Topics.add_chunk = add_and_die  # type: ignore[method-assign]  # the step to die at
     stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+
+    def stop_with_the_input() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=stop_with_the_input, daemon=True).start()
     run(Path(directory), "127.0.0.1", int(port), stop, ready=lambda url: print(url, flush=True))  # noqa: T201 - the test reads it
 
 

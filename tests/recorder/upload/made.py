@@ -19,7 +19,7 @@ from recorder.clock import anchor_now, boot_id, boot_ns
 from recorder.config import MIB, Config, Lane, Upload, Vehicle
 from recorder.config import Spool as SpoolSettings
 from recorder.mosaico import MosaicoClient
-from recorder.ring import RingReader
+from recorder.ring import RingReader, RingWriter
 from recorder.ring_files import attach
 from recorder.schema import LaneSchema
 from recorder.session.ledger import LaneLedger
@@ -27,6 +27,7 @@ from recorder.session.session import Session
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.spool import Spool
+from tests.known import known
 
 SCALE = 9.80665 / 8192
 PERIOD_NS = 5_000_000
@@ -160,7 +161,7 @@ class Drive:
     def _book(self, lane: str, at_ns: int, seqno: int, values: dict[str, Any]) -> None:
         self.rows[lane].append({"boot_ns": at_ns, "header.sample_counter": seqno, **values})
 
-    def _ring(self, schema: LaneSchema):
+    def _ring(self, schema: LaneSchema) -> RingWriter:
         return attach(self.folder / "run" / "rings", schema, 1 << 20)
 
     def _put(self, schema: LaneSchema, payload: list[bytes], rows: int, at_ns: int) -> int:
@@ -173,7 +174,7 @@ class Drive:
         self._take(ring)
         return seqno
 
-    def _take(self, ring) -> None:
+    def _take(self, ring: RingWriter) -> None:
         reader = RingReader(ring.path)
         lane = self.recording.lanes[ring.schema.lane]
         reader.position = max(reader.position, lane.durable_position(reader.epoch))
@@ -228,21 +229,21 @@ def flat(row: dict[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def server_rows(url: str, sequence: str, lane: str, key: str | None = None) -> list[dict]:
+def server_rows(url: str, sequence: str, lane: str, key: str | None = None) -> list[dict[str, Any]]:
     """Return all rows that count of a lane on the server, parts in order of time."""
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     with MosaicoClient.connect_url(url, api_key=key) as client:
-        found = client.describe_sequence(sequence)
+        found = known(client.describe_sequence(sequence))
         names = [one.locator for one in found.topics]
         summary = max(one for one in names if "/recorder/summary" in one)
-        topics = client.describe_topic(summary).user_metadata["manifest"]["topics"]
+        topics = known(client.describe_topic(summary)).user_metadata["manifest"]["topics"]
         for one in (each["topic"] for each in topics if each["lane"] == lane):
             for batch in client.read(f"{sequence}/{one}"):
                 rows += [flat(row) for row in batch.to_pylist()]
     return rows
 
 
-def differences(rows: list[dict], expected: list[dict]) -> list[str]:
+def differences(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
     """Return where the server's rows are not the expected ones; absent keys must be null."""
     told = [] if len(rows) == len(expected) else [f"{len(rows)} rows, not {len(expected)}"]
     for number, (row, due) in enumerate(zip(rows, expected, strict=False)):

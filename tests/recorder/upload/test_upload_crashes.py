@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -22,6 +21,8 @@ from recorder.spool.receipts import delivered, receipts
 from recorder.upload.parts import Part
 from recorder.upload.rows import lane_batches
 from recorder.uploader import StoppedError, Uploader, upload_once
+from tests.known import known
+from tests.recorder.building import free_port
 from tests.recorder.upload.made import differences, server_rows
 
 #: Each step, in the order of an upload; the lines kill one process after the other on one upload.
@@ -47,7 +48,10 @@ STEPS = [
 LANES = ("gps", "imu", "camera")
 
 
-def kill_uploader(file, when, kind):
+def kill_uploader(config, when, kind):
+    """Let an uploader of its own process kill itself at a step."""
+    file = config.spool.directory / "settings"
+    file.write_text(settings.to_json(config))
     command = [sys.executable, "-m", "tests.recorder.upload.dying", "upload", str(file), when, kind]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -90,19 +94,15 @@ def entries(config, drive):
     return journal.read(config.upload_dir / drive.id)
 
 
-def test_killed_at_every_step_each_row_arrives_once_and_nothing_is_left_open(
-    drive, station, tmp_path
-):
+def test_killed_at_every_step_each_row_arrives_once_and_nothing_is_left_open(drive, station):
     record(drive)
     config = drive.config(station.url)
-    file = tmp_path / "settings"
-    file.write_text(settings.to_json(config))
     for when, kind in STEPS:
-        kill_uploader(file, when, kind)
+        kill_uploader(config, when, kind)
     assert upload_once(config).done == [drive.id]
     check(drive, config, station.url)
     with MosaicoClient.connect_url(station.url) as client:
-        found = client.describe_sequence(client.sequences()[0])
+        found = known(client.describe_sequence(client.sequences()[0]))
     assert all(one.locked for one in found.sessions)
     assert all(one.locked for one in found.topics)
     assert not [one for one in found.topics if "-r" in one.locator.partition("/")[2]]
@@ -112,28 +112,21 @@ def test_a_key_that_may_not_delete_goes_on_under_new_names_and_the_manifest_tell
     record(drive)
     with station_with_key(tmp_path, "read", "write") as (station, key_file):
         config = drive.config(station.url, key_file=key_file)
-        file = tmp_path / "settings"
-        file.write_text(settings.to_json(config))
         for when, kind in (("before", "created"), ("mid", ""), ("after", "putting"), ("mid", "")):
-            kill_uploader(file, when, kind)
+            kill_uploader(config, when, kind)
         assert upload_once(config).done == [drive.id]
         key = key_file.read_text()
         check(drive, config, station.url, key)
         with MosaicoClient.connect_url(station.url, api_key=key) as client:
             name = client.sequences()[0]
-            found = client.describe_sequence(name)
-            summary = client.describe_topic(f"{name}/recorder/summary").user_metadata
+            found = known(client.describe_sequence(name))
+            summary = known(client.describe_topic(f"{name}/recorder/summary")).user_metadata
         open_topics = {one.locator for one in found.topics if not one.locked}
         abandoned = {f"{name}/{one}" for one in summary["manifest"]["abandoned"]}
         assert open_topics == abandoned != set()
         assert any("-r" in one["topic"] for one in summary["manifest"]["topics"])
         whole = [one for one in found.sessions if not set(one.topics) & abandoned]
         assert all(one.locked for one in whole)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -145,7 +138,7 @@ def dying_station(folder, port, chunks):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        url = process.stdout.readline().strip()
+        url = known(process.stdout).readline().strip()
         try:
             yield url, process
         finally:
@@ -191,22 +184,14 @@ def test_a_stream_that_is_broken_off_by_a_stop_is_repaired_the_next_time(
     uploader.close()
     (name,) = sequences(station.url, None)
     with MosaicoClient.connect_url(station.url) as client:
-        found = client.describe_sequence(name)
+        found = known(client.describe_sequence(name))
     assert [one.locator for one in found.topics if not one.locked] == [f"{name}/camera"]
     assert upload_once(config).done == [drive.id]
     check(drive, config, station.url)
 
 
-def test_when_the_segments_are_given_up_after_the_answer_was_lost_the_server_is_believed(
-    drive, station, tmp_path
-):
-    drive.tell_time()
-    drive.camera(8)
-    drive.end()
-    config = drive.config(station.url)
-    file = tmp_path / "settings"
-    file.write_text(settings.to_json(config))
-    kill_uploader(file, "before", "put_ok")
+def evict_first_pictures(drive):
+    """Give up the camera's first segment as the quota does; return its rows."""
     log = journal.Journal(drive.spool.journal_path(drive.id))
     (first, *_) = drive.spool.segments(drive.id, "camera")
     rows = next(one["rows"] for one in log.entries if one.get("file") == first.name)
@@ -214,6 +199,18 @@ def test_when_the_segments_are_given_up_after_the_answer_was_lost_the_server_is_
     log.record({**tombstone, "rows": rows})
     log.close()
     first.unlink()
+    return rows
+
+
+def test_when_the_segments_are_given_up_after_the_answer_was_lost_the_server_is_believed(
+    drive, station
+):
+    drive.tell_time()
+    drive.camera(8)
+    drive.end()
+    config = drive.config(station.url)
+    kill_uploader(config, "before", "put_ok")
+    evict_first_pictures(drive)
     assert upload_once(config).done == [drive.id]
     (name,) = sequences(station.url, None)
     assert differences(server_rows(station.url, name, "camera"), drive.expected("camera")) == []
@@ -224,22 +221,14 @@ def test_when_the_segments_are_given_up_after_the_answer_was_lost_the_server_is_
 
 
 def test_segments_given_up_in_the_middle_of_a_part_are_lost_and_the_rest_is_planned_anew(
-    drive, station, tmp_path
+    drive, station
 ):
     drive.tell_time()
     drive.camera(9)
     drive.end()
     config = drive.config(station.url)
-    file = tmp_path / "settings"
-    file.write_text(settings.to_json(config))
-    kill_uploader(file, "mid", "")
-    log = journal.Journal(drive.spool.journal_path(drive.id))
-    (first, *_) = drive.spool.segments(drive.id, "camera")
-    rows = next(one["rows"] for one in log.entries if one.get("file") == first.name)
-    tombstone = {"entry": "evicted", "lane": "camera", "file": first.name, "delivered": False}
-    log.record({**tombstone, "rows": rows})
-    log.close()
-    first.unlink()
+    kill_uploader(config, "mid", "")
+    rows = evict_first_pictures(drive)
     assert upload_once(config).done == [drive.id]
     (name,) = sequences(station.url, None)
     rows_there = server_rows(station.url, name, "camera")
@@ -253,12 +242,10 @@ def test_segments_given_up_in_the_middle_of_a_part_are_lost_and_the_rest_is_plan
     )
 
 
-def test_a_topic_that_was_finalized_short_is_not_taken_for_delivered(drive, station, tmp_path):
+def test_a_topic_that_was_finalized_short_is_not_taken_for_delivered(drive, station):
     record(drive)
     config = drive.config(station.url)
-    file = tmp_path / "settings"
-    file.write_text(settings.to_json(config))
-    kill_uploader(file, "after", "created")
+    kill_uploader(config, "after", "created")
     (created,) = [one for one in entries(config, drive) if one["entry"] == "created"]
     (name,) = sequences(station.url, None)
     with MosaicoClient.connect_url(station.url) as client:
@@ -267,7 +254,7 @@ def test_a_topic_that_was_finalized_short_is_not_taken_for_delivered(drive, stat
         source = lane_batches(_part(config, drive), drive.spool.session_dir(drive.id) / "gps")
         short = next(source).slice(0, 7)
         client.put(f"{name}/{created['topic']}", created["topic_uuid"], schema, [short])
-        assert client.describe_topic(f"{name}/gps").locked
+        assert known(client.describe_topic(f"{name}/gps")).locked
     assert upload_once(config).done == [drive.id]
     check(drive, config, station.url)
 

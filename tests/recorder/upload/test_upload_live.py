@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -20,6 +17,8 @@ from recorder.mosaico import MosaicoClient
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.uploader import Uploader, main
+from tests.known import known
+from tests.recorder.building import free_port, wait_until
 from tests.recorder.upload.made import PERIOD_NS, UTC_NS, differences, server_rows
 
 
@@ -45,7 +44,7 @@ def drain(uploader):
 def topics(url):
     with MosaicoClient.connect_url(url) as client:
         names = client.sequences()
-        found = client.describe_sequence(names[0]).topics if names else ()
+        found = known(client.describe_sequence(names[0])).topics if names else ()
     return {one.locator.partition("/")[2]: one.row_count for one in found}
 
 
@@ -120,7 +119,7 @@ def test_after_the_wait_a_part_goes_without_a_trusted_time_and_says_so(drive, st
     drive.beat()
     drain(uploading(part_s=1.0, time_wait_s=5))
     with MosaicoClient.connect_url(station.url) as client:
-        found = client.describe_topic(f"{_sequence(station.url)}/imu/p000000")
+        found = known(client.describe_topic(f"{_sequence(station.url)}/imu/p000000"))
     assert found.user_metadata["recorder"]["clock_source"] == "none"
 
 
@@ -172,7 +171,7 @@ def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
     stop = Stop()
     thread = threading.Thread(target=main, args=(config, stop))
     thread.start()
-    sign = wait_for(lambda: status.read(tmp_path / "run", "upload"))
+    sign = wait_until(lambda: status.read(tmp_path / "run", "upload"))
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
@@ -180,7 +179,7 @@ def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
 
 
 def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(drive, tmp_path):
-    port = _free_port()
+    port = free_port()
     drive.tell_time()
     drive.imu(3)
     drive.end()
@@ -188,10 +187,10 @@ def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(d
     command = [sys.executable, "-m", "recorder.uploader", settings.to_json(config)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            away = wait_for(lambda: _sign(config, "state", "away"))
+            away = wait_until(lambda: _sign(config, "state", "away"))
             assert "127.0.0.1" in away["error"]
             with GroundStation(tmp_path / "ground", port=port) as station:
-                done = wait_for(lambda: _sign(config, "drained", True))
+                done = wait_until(lambda: _sign(config, "drained", True))
                 assert done["done"] == [drive.id]
                 rows = server_rows(station.url, _sequence(station.url), "imu")
             assert differences(rows, drive.expected("imu")) == []
@@ -200,21 +199,6 @@ def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(d
             assert process.wait(10) == 0
 
 
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 def _sign(config, key, value):
     sign = status.read(config.spool.run_dir, "upload")
     return sign if sign is not None and sign[key] == value else None
-
-
-def wait_for(ask, within_s=30):
-    """Ask until there is an answer; between two questions the process is given the processor."""
-    deadline = time.monotonic() + within_s
-    while (found := ask()) is None:
-        assert time.monotonic() < deadline, "it did not happen"
-        os.sched_yield()
-        time.sleep(0.02)
-    return found

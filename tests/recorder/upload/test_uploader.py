@@ -15,6 +15,7 @@ from recorder.service import Stop
 from recorder.spool import journal
 from recorder.spool.receipts import delivered, final_session, receipts
 from recorder.uploader import Uploader, upload_once
+from tests.known import known
 from tests.recorder.upload.made import (
     IMU,
     UTC_NS,
@@ -318,13 +319,13 @@ def test_the_life_sign_says_when_everything_is_sent(drive, station):
     drive.end()
     uploader.backlog.look()
     uploader.sign()
-    sign = status.read(config.spool.run_dir, "upload")
+    sign = known(status.read(config.spool.run_dir, "upload"))
     assert (sign["drained"], sign["sessions_pending"], sign["backlog_rows"]) == (False, 1, 100)
     assert sign["backlog_bytes"] > 1200
     while uploader.work():
         pass
     uploader.sign()
     uploader.close()
-    sign = status.read(config.spool.run_dir, "upload")
+    sign = known(status.read(config.spool.run_dir, "upload"))
     assert (sign["drained"], sign["sessions_pending"], sign["backlog_rows"]) == (True, 0, 0)
     assert sign["done"] == [drive.id]

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from recorder import config, status, web
 from recorder.errors import RecorderError
 from recorder.web.board import Board
 from recorder.web.server import WebServer
+from tests.recorder.building import wait_until
 
 PATIENCE_S = 20.0
 
@@ -53,15 +54,6 @@ class Metronome(Driver):
 
     def close(self) -> None:
         pass
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not in {PATIENCE_S} s: {found}")
 
 
 @contextlib.contextmanager
@@ -100,7 +92,7 @@ def url(settings: config.Config) -> Iterator[str]:
 
 
 def address(settings: config.Config) -> str:
-    sign = wait_for(lambda: status.read(settings.spool.run_dir, "web"))
+    sign = wait_until(lambda: status.read(settings.spool.run_dir, "web"))
     assert sign["url"] == f"http://127.0.0.1:{sign['port']}/"
     return str(sign["url"])
 
@@ -138,7 +130,7 @@ def test_a_running_recorder_is_shown_from_its_device_to_its_disk(
             beat = now["lanes"][0]
             return bool(session and session["state"] == "open" and beat["measured_hz"])
 
-        wait_for(is_known)
+        wait_until(is_known)
         now = board(url)
         assert now["session"]["is_recorded"] is True
         assert now["session"]["lanes"][0]["stored"] > 0
@@ -158,7 +150,7 @@ def test_a_running_recorder_is_shown_from_its_device_to_its_disk(
         session = board(url)["session"]
         return bool(session and session["recording"] == "stopped")
 
-    wait_for(is_over)  # read from the spool: no life sign speaks of it any more
+    wait_until(is_over)  # read from the spool: no life sign speaks of it any more
     ended = board(url)["session"]
     assert (ended["is_recorded"], ended["state"]) == (False, "closed")
     assert (ended["end_reason"], ended["quality_basis"]) == ("shutdown", "delivered")

@@ -1,4 +1,4 @@
-"""A real ground station and a client of it."""
+"""A real ground station, and a client of it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -45,8 +46,10 @@ class Receiver:
     away, as are those that do not fit into the kernel's buffer. (A listener that closes and opens
     again within one chunk of 4 ms is not noticed.) After the last epoch it stays silent.
 
-    The log has one line of JSON per epoch, flushed one by one: `epoch` (from 0), `utc_ns`,
-    `boot_ns` and `end_boot_ns` (CLOCK_BOOTTIME when the first and the last byte left), `heard`
+    The log has one line of JSON per epoch, flushed one by one: `epoch` (from 0), `utc_ns`, `due_ns`
+    (CLOCK_BOOTTIME at which it is due; it leaves later where the line or the model is busy),
+    `boot_ns` and `end_boot_ns` (CLOCK_BOOTTIME when the first and the last byte left), `pause_ns`
+    (the longest time between two chunks; more than `CHUNK_S` where the model was held up), `heard`
     (a listener had the terminal open from the first byte to the last and all of it was sent),
     `lines` (as the receiver made them, before faults of the wire) and `faults` (that hit it).
 
@@ -144,8 +147,13 @@ class Receiver:
             self._pace(begin_ns, stop)
             if stop.is_set():
                 return
-            entry = {"epoch": number, "utc_ns": utc_ns, **self._send(data, begin_ns)}
-            entry["lines"] = [line.decode("latin-1") for line in data.splitlines()]
+            entry = {
+                "epoch": number,
+                "utc_ns": utc_ns,
+                "due_ns": start_ns + offset_ns,
+                **self._send(data, begin_ns),
+                "lines": [line.decode("latin-1") for line in data.splitlines()],
+            }
             log.write(json.dumps(entry) + "\n")
             log.flush()
 
@@ -174,7 +182,14 @@ class Receiver:
         self._free_ns = begin_ns + int(len(wire) * self._byte_ns)
         first_ns = times_ns[0] - int((min(len(wire), self._chunk_bytes) - 1) * self._byte_ns)
         first_ns, self._end_ns = max(first_ns, self._end_ns), times_ns[-1]
-        return {"boot_ns": first_ns, "end_boot_ns": self._end_ns, "heard": heard, "faults": faults}
+        pauses_ns = (b - a for a, b in itertools.pairwise(times_ns))
+        return {
+            "boot_ns": first_ns,
+            "end_boot_ns": self._end_ns,
+            "pause_ns": max(pauses_ns, default=0),
+            "heard": heard,
+            "faults": faults,
+        }
 
     def _spoil(self, data: bytes, begin_ns: int) -> tuple[list[str], bytes]:
         """Apply what was asked for: the names of the faults, and what is left of the burst."""

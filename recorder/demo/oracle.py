@@ -57,13 +57,18 @@ class Produced:
     Args:
         number: the model's running number.
         boot_ns: when.
+        due_ns: when it was due by the device's own timetable: a model that is held up on a busy
+            machine makes it later, and leaves none out.
         stated: column to the values that the device stated for it, in the ontology's units; to none
             where a row must hold nothing.
+        pause_ns: how long the model was held up while it sent this sample.
     """
 
     number: int
     boot_ns: int
+    due_ns: int
     stated: Mapping[str, Sequence[float]]
+    pause_ns: int = 0
 
 
 def imu(log: Path) -> list[Produced]:
@@ -77,7 +82,8 @@ def imu(log: Path) -> list[Produced]:
                     name: [count * scale]
                     for (name, scale), count in zip(IMU_COLUMNS, counts, strict=True)
                 }
-                found.append(Produced(int(row[0]), int(row[1]), stated))
+                at_ns = int(row[1])
+                found.append(Produced(int(row[0]), at_ns, at_ns, stated))
     return found
 
 
@@ -87,7 +93,8 @@ def camera(log: Path) -> list[Produced]:
     for text in log.read_text().splitlines():
         frame = json.loads(text)
         stated = {"bytes": [frame["bytes"]], "crc32": [frame["crc32"]], "number": [frame["frame"]]}
-        found.append(Produced(frame["frame"], frame["boot_ns"], stated))
+        at_ns = frame["boot_ns"]
+        found.append(Produced(frame["frame"], at_ns, at_ns, stated))
     return sorted(found, key=operator.attrgetter("number"))
 
 
@@ -110,8 +117,10 @@ def gps(log: Path) -> list[Produced]:
             for line in lines:
                 statement.hear(line)
             if statement.names & STATUS_NAMES:
-                at_ns = one["boot_ns"] + (one["end_boot_ns"] - one["boot_ns"]) * offset // size
-                found.append(Produced(len(found), at_ns, statement.settled()))
+                into_ns = (one["end_boot_ns"] - one["boot_ns"]) * offset // size
+                at_ns, due_ns = one["boot_ns"] + into_ns, one["due_ns"] + into_ns
+                stated, pause_ns = statement.settled(), one["pause_ns"]
+                found.append(Produced(len(found), at_ns, due_ns, stated, pause_ns))
     return found
 
 

@@ -38,6 +38,8 @@ TIME_SPREAD_NS = 60_000_000
 #: recorder and server share them here. The receiver's first byte is stamped when it is read, so it
 #: feels a late process in full; the IMU's and the camera's stamps come from the device's own clock.
 TIME_BOUND_NS = {"gps": 50_000_000, "imu": 25_000_000, "camera": 25_000_000}
+#: No receiver and no adapter pauses so long inside an epoch: a driver may take it for the end.
+STALL_NS = 20_000_000
 #: A silence is booked when it has lasted so long and three periods (`recorder.booking`) …
 SILENCE_NS = 1_000_000_000
 #: … and the lane has looked, once a second between two reads …
@@ -124,7 +126,18 @@ def reconcile(
     origin = _match(result, stored.rows, produced, read)
     _check_losses(result, account, stored, produced, max(origin.values(), default=-1))
     _check_read_back(result, {seqno: produced[at] for seqno, at in origin.items()}, read)
+    if result.findings:
+        _tell_stalls(result, produced)
     return result
+
+
+def _tell_stalls(result: LaneResult, produced: Sequence[Produced]) -> None:
+    """Add to the findings, which stand as they are, that the model did not play its part."""
+    for one in produced:
+        result.check(
+            one.pause_ns < STALL_NS,
+            f"the model itself was held up for {one.pause_ns / 1e6:.0f} ms in sample {one.number}",
+        )
 
 
 def _check_counts(result: LaneResult, account: LaneLedger) -> None:
@@ -177,8 +190,7 @@ def _check_losses(
         last: index of the sample that is the last row.
     """
     period_ns = 1e9 / account.rate_hz
-    times = [one.boot_ns for one in produced]
-    silent = _silent(times[: last + 1], period_ns)
+    silent = _silent([one.due_ns for one in produced[: last + 1]], period_ns)
     after = stored.lost - max((row.lost for row in stored.rows), default=0)
     lost = sum(result.lost.values()) - after
     missing = last + 1 + silent - result.stored
@@ -188,7 +200,8 @@ def _check_losses(
     )
     result.silent = silent
     if last >= 0:
-        _check_tail(result, stored, times[last:], period_ns, after)
+        times = [one.boot_ns for one in produced[last:]]
+        _check_tail(result, stored, times, period_ns, after)
 
 
 def _check_tail(
@@ -225,7 +238,7 @@ def _check_tail(
 
 
 def _silent(times: Sequence[int], period_ns: float) -> int:
-    """Return how many slots between the samples had none."""
+    """Return how many slots between the samples had none, by when these were due."""
     return sum(max(round((b - a) / period_ns) - 1, 0) for a, b in itertools.pairwise(times))
 
 

@@ -11,11 +11,7 @@ import sys
 import time
 import uuid
 import warnings
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PATIENCE_S = 20
 
@@ -50,12 +46,7 @@ class Sdk:
             raise RuntimeError("the SDK's process ended; its standard error says why")
         return rows / float(answer)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._process.communicate(timeout=PATIENCE_S)  # closes its standard input: the end
         except subprocess.TimeoutExpired:

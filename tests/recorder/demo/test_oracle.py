@@ -21,8 +21,10 @@ def produced(tmp_path, *bursts, heard=None):
     """Let the oracle read a model's log: one burst of sentences per second."""
     lines = [
         {
+            "due_ns": number * 10**9 - 7,
             "boot_ns": number * 10**9,
             "end_boot_ns": number * 10**9 + 10**8,
+            "pause_ns": number,
             "heard": heard is None or heard[number],
             "lines": [body if body.startswith("$") else sealed(body) for body in burst],
         }
@@ -135,6 +137,8 @@ def test_only_what_was_heard_and_what_lies_between_counts(tmp_path):
     heard = [False, True, False, True, False]
     found = produced(tmp_path, *[A_FIX] * 5, heard=heard)
     assert [one.boot_ns // 10**9 for one in found] == [1, 2, 3]
+    assert [one.due_ns + 7 for one in found] == [one.boot_ns for one in found]
+    assert [one.pause_ns for one in found] == [1, 2, 3]
 
 
 def test_the_imu_and_the_camera_state_what_their_logs_say(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,11 @@ class Case:
     def __init__(self, lane="imu", *, rate_hz=200.0, count=60, lost=(), **silence):
         period_ns = round(SECOND_NS / rate_hz)
         self.produced = [
-            Produced(n, SECOND_NS + n * period_ns, {"a": [math.sin(n)], "b": []})
-            for n in range(count)
+            Produced(n, at_ns, at_ns, {"a": [math.sin(n)], "b": []})
+            for n, at_ns in enumerate(range(SECOND_NS, SECOND_NS + count * period_ns, period_ns))
         ]
-        self.rows = []
-        self.read = []
+        self.rows: list[Row] = []
+        self.read: list[dict[str, Any]] = []
         for one in self.produced:
             if one.number not in lost:
                 so_far = sum(number < one.number for number in lost)
@@ -253,3 +254,22 @@ def test_an_account_that_does_not_balance_is_found(off):
     case = Case()
     setattr(case.account, off, getattr(case.account, off) + 1)
     assert case.findings()
+
+
+def test_a_model_that_was_held_up_is_told_beside_a_finding_and_excuses_none():
+    case = Case("gps", rate_hz=10.0)
+    case.produced[30] = dataclasses.replace(case.produced[30], pause_ns=61_000_000)
+    assert case.findings() == ""
+    case.read[30]["a"] = None
+    told = case.result().findings
+    assert "1 values differ" in told[0]
+    assert told[1:] == ["gps: the model itself was held up for 61 ms in sample 30"]
+
+
+def test_a_sample_that_the_model_made_late_leaves_no_slot_without_one():
+    case = Case("gps", rate_hz=10.0)
+    late_ns = case.produced[30].boot_ns + 60_000_000
+    case.produced[30] = dataclasses.replace(case.produced[30], boot_ns=late_ns)
+    case.rows[30] = dataclasses.replace(case.rows[30], boot_ns=late_ns)
+    case.read[30]["timestamp_ns"] = late_ns + 10**18
+    assert case.findings() == ""

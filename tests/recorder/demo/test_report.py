@@ -13,10 +13,11 @@ from recorder.session.session import Session
 
 
 def shown(*lanes):
-    console = Console(file=io.StringIO(), width=80)
+    text = io.StringIO()
+    console = Console(file=text, width=80)
     session = Session("11111111-2222-3333-4444-555555555555", "0" * 32, "Drive", "a drive", "car")
     report.show(console, lanes, [], session, [])
-    return console.file.getvalue().splitlines()
+    return text.getvalue().splitlines()
 
 
 def lanes(**lost):

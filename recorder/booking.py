@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 START_ALLOWANCE_NS = 5_000_000_000
 #: A device that gives nothing for so long, and for three periods, is booked as absent.
 SILENCE_NS = 1_000_000_000
+#: At the end a last sample may be so late, and three periods, without a slot having been missed.
+LATE_NS = 100_000_000
 #: Before a stretch of samples has lasted so long, its period is less certain than the former one's:
 #: both ends are known to a quarter of a period or so, and a gap is some hundred periods long.
 SETTLED_NS = 2_000_000_000
@@ -33,14 +35,14 @@ class Booking:
     Args:
         state: where the last process of this lane stopped, from the ring.
         period_ns: the contract's distance between two samples.
-        started_boot_ns: when this process started.
+        started_boot_ns: since when a device that never came is due: when the ring was made.
         required: whether an absent device is due all the same.
     """
 
     def __init__(
         self, state: LaneState, period_ns: int, started_boot_ns: int, *, required: bool
     ) -> None:
-        self.state = state
+        self.state = replace(state, ended_boot_ns=0)
         self._contract_ns = period_ns
         self._started_boot_ns = started_boot_ns
         self._required = required
@@ -110,6 +112,16 @@ class Booking:
         if quiet_ns < max(SILENCE_NS, 3 * period_ns):
             return 0
         return self._book_absent(state, quiet_ns // period_ns - 1)
+
+    def end(self, told_boot_ns: int) -> None:
+        """Book what was due until the lane was told to end, in a silence short of `SILENCE_NS`."""
+        self.silence(told_boot_ns)
+        state = self.state
+        period_ns = state.period_ns or self._contract_ns
+        quiet_ns = told_boot_ns - state.boot_ns
+        if state.boot_ns and quiet_ns >= max(LATE_NS, 3 * period_ns):
+            self._book_absent(state, quiet_ns // period_ns - 1)
+        self.state = replace(self.state, ended_boot_ns=told_boot_ns)
 
     def _book_absent(self, state: LaneState, slots: int) -> int:
         period_ns = state.period_ns or self._contract_ns

@@ -60,16 +60,21 @@ class Lane:
         usual = BLOB_RING_BYTES if schema.blob else RING_BYTES
         self._ring = attach(config.rings_dir, schema, self._lane.ring_bytes or usual)
         self._booking = Booking(
-            self._ring.state, schema.period_ns, boot_ns(), required=self._lane.required
+            self._ring.state,
+            schema.period_ns,
+            self._ring.created_boot_ns,
+            required=self._lane.required,
         )
         self._notifier = Notifier()
         self._state = "opening"
         self._device: dict[str, Any] = {}
-        self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = 0
+        self._row_bytes = schema.row_bytes
+        self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = self._told_ns = 0
 
     def run(self, stop: Stop) -> None:
         """Fill the ring until told to stop; open the device again when it fails."""
         self._notifier.ready("looking for the device")
+        self._tick()  # books what was due while no process of this lane came so far
         failures = 0
         while not stop.is_set():
             try:
@@ -82,6 +87,7 @@ class Lane:
                 self._wait(stop, PAUSES_S[min(failures, len(PAUSES_S) - 1)])
                 failures += 1
         self._notifier.stopping()
+        self._booking.end(self._told_ns or boot_ns())
         self._event({"event": "stopped"})
         self._state = "stopped"
         self._sign()
@@ -97,10 +103,17 @@ class Lane:
             if sample is not None:
                 self._put(sample)
             self._tick()
+        self._told_ns = boot_ns()
         for last in driver.finish():
             self._put(last)
 
     def _put(self, sample: Sample) -> None:
+        if not self._fits(sample):
+            text = "%s: its driver gave %d bytes for %d rows of %d bytes; counted as broken"
+            size = sum(map(len, sample.payload))
+            log.warning(text, self._lane.name, size, sample.rows, self._row_bytes)
+            self._booking.broken(sample.rows)
+            return
         booked = self._booking.sample(sample)
         self._last_sample_ns = booked.boot_ns
         self._ring.put(record.DATA, sample.rows, booked, sample.payload, sample.boot_ns)
@@ -110,6 +123,12 @@ class Lane:
             bound_ns = sample.utc_uncertainty_ns
             anchor = anchor_now(sample.boot_ns, sample.utc_ns, bound_ns, "gps")
             self._control(record.ANCHOR, anchor.pack(), sample.boot_ns)
+
+    def _fits(self, sample: Sample) -> bool:
+        size = sum(map(len, sample.payload))
+        if self._driver.blob is None:
+            return size == sample.rows * self._row_bytes
+        return sample.rows == 1 and size >= self._row_bytes
 
     def _control(self, kind: int, payload: bytes, at_boot_ns: int) -> None:
         self._ring.put(kind, 0, self._booking.state, [payload], at_boot_ns)

@@ -1,8 +1,9 @@
 """Where a lane stands: the counts that its ring keeps beside the records.
 
 Bytes, little-endian, behind the 8 bytes of the head's generation (`recorder.ring`): position, next
-sequence number and expected samples (unsigned, 8 bytes each); time of the last slot, period and the
-device's counter (signed, 8 bytes each); six loss counts as in `recorder.record`.
+sequence number and expected samples (unsigned, 8 bytes each); time of the last slot, period, the
+device's counter and the time of the end (signed, 8 bytes each); six loss counts as in
+`recorder.record`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from recorder import record
 
-_STATE = struct.Struct("<QQQqqq6Q")
+_STATE = struct.Struct("<QQQqqqq6Q")
 STATE_BYTES = _STATE.size
 NO_COUNTER = -(2**63)
 
@@ -28,6 +29,8 @@ class LaneState:
         boot_ns: time of the last sample, 0 if there was none.
         period_ns: the device's measured period, 0 if it is not known.
         counter: the device's own number of the last sample, or `NO_COUNTER`.
+        ended_boot_ns: when the lane was told to end, if it ended on request; 0 while it runs and
+            after it died.
         losses: what was lost since the epoch began.
     """
 
@@ -37,6 +40,7 @@ class LaneState:
     boot_ns: int = 0
     period_ns: int = 0
     counter: int = NO_COUNTER
+    ended_boot_ns: int = 0
     losses: record.Losses = field(default_factory=record.Losses)
 
     def pack(self) -> bytes:
@@ -49,6 +53,7 @@ class LaneState:
             self.boot_ns,
             self.period_ns,
             self.counter,
+            self.ended_boot_ns,
             lost.source,
             lost.absent,
             lost.broken,
@@ -60,6 +65,6 @@ class LaneState:
     @classmethod
     def unpack(cls, raw: bytes) -> LaneState:
         """Read what `pack` made."""
-        position, seqno, expected, boot, period, counter, *lost = _STATE.unpack(raw)
+        position, seqno, expected, boot, period, counter, ended, *lost = _STATE.unpack(raw)
         losses = record.Losses(*lost[:4])
-        return cls(position, seqno, expected, boot, period, counter, losses)
+        return cls(position, seqno, expected, boot, period, counter, ended, losses)

@@ -19,7 +19,7 @@ from recorder import status
 from recorder.clock import boot_id, boot_ns
 from recorder.command import CommandServer
 from recorder.config import Config, to_json
-from recorder.errors import SpoolFormatError
+from recorder.errors import SpoolError
 from recorder.orders import answer
 from recorder.ring_files import ReaderSet, running
 from recorder.service import Notifier, Stop, entry
@@ -30,11 +30,10 @@ from recorder.spool.quota import free_bytes, make_room
 from recorder.spool.receipts import delivered, receipts
 from recorder.spool.recording import Recording, is_of_this_boot
 from recorder.spool.spool import Spool
-from recorder.spool.takeover import left_running, why_over
+from recorder.spool.takeover import left_running, pass_over_ended, why_over
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from recorder.record import Anchor
     from recorder.ring import RingReader
@@ -56,12 +55,13 @@ class Spooler:
         self._config = config
         self._notifier = Notifier()
         config.rings_dir.mkdir(parents=True, exist_ok=True)
-        self.spool = _spool(config.spool_dir)
+        self.spool = Spool.make_beside(config.spool_dir)
         self._lock = self.spool.hold()
         self._rings = ReaderSet(config.rings_dir)
         self.anchors = self.spool.anchors(boot_id().hex())
         self._anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
         self._bases: dict[int, Counts] = {}
+        self._met: set[int] = set()
         self.identifier = config.session.identifier
         self._next_beat_ns = 0
         self._trouble = self._told = ""
@@ -183,7 +183,11 @@ class Spooler:
             return
         lane = recording.lanes[ring.schema.lane]
         base = self._bases.get(ring.epoch)
-        taken = lane.durable_position(ring.epoch), base.position if base else 0
+        if ring.epoch not in self._met:
+            self._met.add(ring.epoch)
+            if base is None and not lane.account.durable_position(ring.epoch):
+                pass_over_ended(ring)
+        taken = lane.account.durable_position(ring.epoch), base.position if base else 0
         ring.position = max(ring.position, *taken)
         try:
             recording.take(ring, base)
@@ -231,13 +235,21 @@ class Spooler:
         recording = self.recording
         if recording is None:
             return
-        if reason != "shutdown":
-            self._bases.update(recording.behind())
-        recording.tell_time(self.anchors, self.identifier)
-        recording.beat(self.anchors)
-        recording.end(reason, is_destination=self._is_destination)
+        if reason != "roll_over":
+            # At a roll-over a lane that is away is still due: it is the next session's to count.
+            recording.close_accounts(list(self._rings), running(self._config.rings_dir))
+        self._bases.update(recording.behind())
+        try:
+            recording.tell_time(self.anchors, self.identifier)
+            recording.beat(self.anchors)
+            recording.end(reason, is_destination=self._is_destination)
+        except OSError as error:
+            raise SpoolError(f"the session's end cannot be written: {error}") from error
         self.recording = None
-        log.info("session %s: recording ended (%s)", recording.session.id, reason)
+        session = recording.session
+        log.info("session %s: recording ended (%s)", session.id, reason)
+        if lost := sum(one.lost_write for one in session.lanes):
+            log.warning("session %s: %d samples could not be written", session.id, lost)
 
     def _sign(self) -> None:
         recording = self.recording
@@ -262,16 +274,6 @@ class Spooler:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _spool(directory: Path) -> Spool:
-    """Open or make the spool; one of a newer format stays, and a fresh one goes beside it."""
-    try:
-        return Spool.make(directory)
-    except SpoolFormatError as error:
-        beside = directory.with_name(directory.name + "-1")
-        log.warning("%s; recording into %s", error, beside)
-        return Spool.make(beside)
 
 
 def main(config: Config, stop: Stop) -> None:

@@ -52,10 +52,18 @@ class StoppedError(RecorderError):
 
 @dataclass
 class Summary:
-    """What an upload by hand did: `done` session ids, and those `parked`, each with its reason."""
+    """What an upload by hand did, and what it found done.
+
+    Args:
+        done: ids of the sessions that it brought to the server.
+        parked: ids of those that the server refused, each with the reason.
+        before: ids of those that were delivered before, each with the URL of the server that got
+            it, which need not be the one that was named now; no server was asked about them.
+    """
 
     done: list[str] = field(default_factory=list)
     parked: dict[str, str] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
 
 
 class Uploader:
@@ -192,7 +200,7 @@ class Uploader:
             "sessions_pending": len(list(self.backlog)),
             "parked": self.backlog.parked(),
             "drained": self.backlog.is_drained,
-            "done": self.backlog.done,
+            "done": [*self.backlog.before, *self.backlog.done],
             "boot_ns": self.backlog.looked_boot_ns,
         }
         status.publish(self._config.spool.run_dir, "upload", facts)
@@ -253,7 +261,8 @@ def upload_once(
         while uploader.work():
             pass
         uploader.sign()
-        return Summary(uploader.backlog.done, uploader.backlog.parked())
+        backlog = uploader.backlog
+        return Summary(backlog.done, backlog.parked(), backlog.before)
     finally:
         uploader.close()
 

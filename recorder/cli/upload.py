@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from recorder.uploader import Summary
+
 
 @click.command()
 @options.config
@@ -46,7 +48,7 @@ def upload(config_file: Path, server: str | None, serve: bool, as_json: bool) ->
     if as_json:
         print_json(dataclasses.asdict(summary))
     else:
-        _print(summary.done, summary.parked)
+        _print(summary)
     raise SystemExit(1 if summary.parked else 0)
 
 
@@ -62,11 +64,13 @@ def _bar(show: Callable[[int, int], None]) -> Callable[[dict[str, Any]], None]:
     return tell
 
 
-def _print(done: list[str], parked: dict[str, str]) -> None:
+def _print(summary: Summary) -> None:
     out = console()
-    for session_id in done:
+    for session_id, server in summary.before.items():
+        out.print(f"{session_id}: was delivered before{f' (to {server})' if server else ''}")
+    for session_id in summary.done:
         out.print(Text(f"{session_id}: on the server", "green"))
-    for session_id, reason in parked.items():
+    for session_id, reason in summary.parked.items():
         out.print(Text(f"{session_id}: refused: {reason}", "red"))
-    if not done and not parked:
+    if not summary.done and not summary.parked:
         out.print("Nothing waits to be sent.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.clock import boot_ns
 from recorder.errors import DamagedError
 from recorder.spool import journal
+from recorder.spool.account import Account
 from recorder.spool.batch import Batch
 from recorder.spool.counts import Counts
 from recorder.spool.recover import Piece, pieces
@@ -30,8 +31,7 @@ class LaneLog:
         ledger: the lane's account, kept up to date here.
         log: the session's journal.
         segment_bytes: a segment is sealed before it grows beyond this.
-        settled_boot_ns: what a lane lost before its first sample is not this session's loss until
-            then; behind it, a device that does not come is.
+        settled_boot_ns: see `Account`.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class LaneLog:
     ) -> None:
         self._directory = directory
         self._session_id = session_id
-        self.ledger = ledger
+        self.account = Account(ledger, log, settled_boot_ns)
+        self.name = ledger.name
         self._journal = log
         self._segment_bytes = segment_bytes
-        self._settled_boot_ns = settled_boot_ns
         self._segment: SegmentWriter | None = None
         self._span: Piece | None = None
         self._sealed_end: tuple[str, int] | None = None
@@ -57,10 +57,7 @@ class LaneLog:
         self._new_files = False
         #: Anchors that were taken and nobody asked for yet.
         self.anchors: list[record.Anchor] = []
-        #: By ring epoch: the counts behind what was accounted for last, or where it begins.
-        self._at: dict[int, Counts] = {}
         self._next_position = 0
-        self._positions: dict[int, int] = {}
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append every record that the ring holds; durable after `sync`.
@@ -119,54 +116,15 @@ class LaneLog:
         segment = self._segment
         if not batch.headers or segment is None:
             return
-        first = batch.headers[0]
-        if first.epoch not in self._at:
-            self._begin_account(base or Counts.before(first))
-        if base is None and self.ledger.first_boot_ns is None:
-            self._settle(batch.headers)
+        self.account.enter(batch.headers, base)
         segment.append(batch.runs, batch.rows)
         if segment not in self._unsynced:
             self._unsynced.append(segment)
         piece = batch.piece()
-        self._account(piece)
+        self.account.add(piece)
+        self._next_position = piece.behind.position
         self._span = piece.after(self._span)
         self.anchors += batch.anchors
-
-    def _begin_account(self, base: Counts) -> None:
-        self._journal.append({"entry": "epoch", "lane": self.ledger.name, **base.to_dict()})
-        self._at[base.epoch] = base
-
-    def _settle(self, headers: list[record.Header]) -> None:
-        """Begin the account at the last record, up to the first sample, that came early enough."""
-        early: record.Header | None = None
-        for header in headers:
-            if header.boot_ns <= self._settled_boot_ns:
-                early = header
-            if header.rows:
-                break
-        if early is not None and Counts.before(early) != self._at[early.epoch]:
-            self._begin_account(Counts.before(early))
-
-    def _account(self, piece: Piece) -> None:
-        behind = piece.behind
-        account, last = self.ledger, self._at[behind.epoch]
-        lost = behind.losses.since(last.losses)
-        acquired = behind.seqno - last.seqno
-        # Numbers that are neither here nor lost in the ring were stored once and verify no more.
-        damaged = max(acquired - lost.ring - piece.rows, 0)
-        account.expected += behind.expected - last.expected
-        account.acquired += acquired
-        account.lost_source += lost.source
-        account.lost_absent += lost.absent
-        account.lost_broken += lost.broken
-        account.lost_ring += lost.ring
-        account.lost_crc += damaged
-        account.stored += piece.rows + damaged
-        account.pending += piece.rows
-        account.first_boot_ns = account.first_boot_ns or piece.first_boot_ns
-        account.last_boot_ns = piece.last_boot_ns or account.last_boot_ns
-        self._at[behind.epoch] = behind
-        self._next_position = self._positions[behind.epoch] = behind.position
 
     def sync(self) -> None:
         """Make everything that was appended durable.
@@ -192,7 +150,7 @@ class LaneLog:
         segment = self._segment
         if segment is None:
             return
-        entry = {"entry": "sealed", "lane": self.ledger.name, "file": segment.path.name}
+        entry = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
         if self._span is not None:
             held = {**self._span.to_dict(), "rows": segment.rows, "bytes": segment.end_bytes}
             self._journal.append({**entry, **held})
@@ -206,10 +164,6 @@ class LaneLog:
         """Name and length of the newest segment, or None."""
         segment = self._segment
         return (segment.path.name, segment.end_bytes) if segment else self._sealed_end
-
-    def behind(self) -> dict[int, Counts]:
-        """Return, by ring epoch, the counts behind what was taken last, for the next session."""
-        return {epoch: self._at[epoch] for epoch in self._positions}
 
     def resume(
         self,
@@ -230,10 +184,10 @@ class LaneLog:
         Returns:
             Which segments cannot be read, with the reason; they stay where they are.
         """
-        mine = [one for one in entries if one.get("lane") in {None, self.ledger.name}]
+        mine = [one for one in entries if one.get("lane") in {None, self.name}]
         for one in mine:
             if one["entry"] == "epoch":
-                self._at[one["epoch"]] = Counts.from_dict(one)
+                self.account.restore(Counts.from_dict(one))
         refused: list[str] = []
         for piece in pieces(mine, segments, is_this_boot=is_this_boot):
             if isinstance(piece, DamagedError):
@@ -243,42 +197,13 @@ class LaneLog:
         return refused
 
     def _take_up(self, piece: Piece) -> None:
-        # A power cut between segment and journal takes the line away that says where the account
-        # begins: then it begins with what is there.
-        self._at.setdefault(piece.behind.epoch, piece.before)
-        self._account(piece)
-        if piece.is_evicted:
-            self.bury(piece.rows, delivered=piece.is_delivered)
-        elif piece.path is not None:
+        self.account.add_found(piece)
+        self._next_position = piece.behind.position
+        if not piece.is_evicted and piece.path is not None:
             self._sealed_end = (piece.path.name, piece.end_bytes)
             if piece.is_open:
                 self._segment = SegmentWriter.reopen(piece.path, piece.end_bytes, piece.rows)
                 self._span = piece
-
-    def bury(self, rows: int, *, delivered: bool) -> None:
-        """Count samples of this lane that were given up; delivered ones are nobody's loss."""
-        if not delivered:
-            self.ledger.lost_evicted += rows
-            self.ledger.pending -= rows
-
-    def lose_tail(self, told: LaneLedger) -> None:
-        """Count what the last heartbeat before a loss of power knew of and the disk does not hold.
-
-        Args:
-            told: the account as that heartbeat gave it.
-        """
-        now = self.ledger
-        if told.acquired <= now.acquired:
-            return  # the spool knows more than the heartbeat did
-        for key in ("expected", "acquired", "lost_source", "lost_absent", "lost_broken"):
-            setattr(now, key, getattr(told, key))
-        now.lost_ring = told.lost_ring + told.in_ring
-        now.lost_crc += told.stored - now.stored
-        now.stored = told.stored
-
-    def durable_position(self, epoch: int) -> int:
-        """Return up to where the ring of an epoch was taken; 0 if nothing was."""
-        return self._positions.get(epoch, 0)
 
     def close(self) -> None:
         """Close every file; may be called twice."""

@@ -19,7 +19,7 @@ from recorder.spool.segment import has_head
 from recorder.spool.watermark import Watermark, durable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from recorder.ring import RingReader
@@ -103,7 +103,7 @@ class Recording:
             if mine is not None:
                 self._remove_undurable(account.name, [path.name for path, _ in segments])
             if not is_this_boot:
-                lane.lose_tail(account)
+                lane.account.lose_tail(account)
         self._note_first_sample()
         return self
 
@@ -205,13 +205,15 @@ class Recording:
     def bury(self, tombstone: dict[str, Any]) -> None:
         """Journal that a segment of this session is given up, durably, and count its samples."""
         self.note(tombstone)
-        self.lanes[tombstone["lane"]].bury(tombstone["rows"], delivered=tombstone["delivered"])
+        self.lanes[tombstone["lane"]].account.bury(
+            tombstone["rows"], delivered=tombstone["delivered"]
+        )
 
     def behind(self) -> dict[int, Counts]:
         """Return, by ring epoch, up to where this session took, for the next one to go on from."""
         found: dict[int, Counts] = {}
         for lane in self.lanes.values():
-            found.update(lane.behind())
+            found.update(lane.account.behind())
         return found
 
     def open_files(self) -> set[Path]:
@@ -219,6 +221,23 @@ class Recording:
         folder = self.spool.session_dir(self.session.id)
         ends = ((name, lane.end) for name, lane in self.lanes.items())
         return {folder / name / end[0] for name, end in ends if end}
+
+    def close_accounts(self, rings: Sequence[RingReader], running: Collection[str]) -> None:
+        """Count, at the recording's end, what lanes that run no more could not bring to the disk.
+
+        Args:
+            rings: every ring there is, each lane's oldest first.
+            running: lanes whose process runs; what they hold goes into the next session.
+        """
+        now = boot_ns()
+        for name, lane in self.lanes.items():
+            if name in running:
+                continue
+            heads = {one.epoch: one.head() for one in rings if one.schema.lane == name}
+            for epoch, head in heads.items():
+                lane.account.count_head(epoch, head)
+            newest = list(heads.values())[-1] if heads else None
+            lane.account.count_absence(newest, self.session.announced_boot_ns, now)
 
     def end(self, reason: str, *, is_destination: bool) -> None:
         """Seal every segment and end the recording; durable on return.

@@ -17,6 +17,7 @@ length and rows, and the lane's counts behind it),
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.segment import SUFFIX, read_head
+
+log = logging.getLogger(__name__)
 
 _DRAFT = "draft"
 FORMAT = "edge-recorder spool 1\n"
@@ -83,6 +86,16 @@ class Spool:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         return descriptor
+
+    @classmethod
+    def make_beside(cls, directory: Path) -> Spool:
+        """Open or make the spool; one of a newer format stays, and a fresh one goes beside it."""
+        try:
+            return cls.make(directory)
+        except SpoolFormatError as error:
+            beside = directory.with_name(directory.name + "-1")
+            log.warning("%s; recording into %s", error, beside)
+            return cls.make(beside)
 
     def session_ids(self) -> list[str]:
         """Return the ids of all sessions, oldest first: by the running number in each journal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.spool.recording import is_of_this_boot
@@ -12,6 +13,7 @@ from recorder.spool.recording import is_of_this_boot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from recorder.ring import RingReader
     from recorder.session.session import Session
     from recorder.spool.spool import Spool
 
@@ -50,3 +52,16 @@ def why_over(session: Session, lanes: Sequence[str]) -> str | None:
     if (boot_ns() - signed_ns) / 1e9 > 3 * session.heartbeat_s + STALE_SLACK_S:
         return "watchdog"
     return None if [one.name for one in session.lanes] == list(lanes) else "roll_over"
+
+
+def pass_over_ended(ring: RingReader) -> None:
+    """Pass over what a recording that ended on request left in a ring: it was counted there."""
+    begin = behind = ring.position
+    rows = left = 0
+    for header, runs in ring.records():
+        rows += header.rows
+        if header.kind == record.EVENT and b'"stopped"' in b"".join(runs):
+            behind, left = header.end_position, rows
+    ring.position = behind
+    if behind > begin:
+        log.warning("%s: %d samples of an earlier recording left alone", ring.schema.lane, left)

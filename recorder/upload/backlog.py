@@ -34,8 +34,10 @@ class Backlog:
         self._by_hand = by_hand
         self._spool: Spool | None = None
         self._uploads: dict[str, SessionUpload] = {}
-        #: Ids of the sessions of which nothing is left to do.
+        #: Ids of the sessions that were brought to the server by this backlog.
         self.done: list[str] = []
+        #: Ids of those that somebody brought to a server before, and that server's URL.
+        self.before: dict[str, str] = {}
         #: CLOCK_BOOTTIME at which the spool was looked at last.
         self.looked_boot_ns = 0
 
@@ -56,7 +58,7 @@ class Backlog:
         # The watermark is read first: what it promises is on disk by the time the disk is read.
         water = Watermark.read(self._config.watermark_file)
         for session_id in self._spool.session_ids():
-            if session_id in self.done:
+            if session_id in self.done or session_id in self.before:
                 continue
             if session_id not in self._uploads and not self._take_up(self._spool, session_id):
                 continue
@@ -68,8 +70,9 @@ class Backlog:
 
     def _take_up(self, spool: Spool, session_id: str) -> bool:
         path = self._config.upload_dir / session_id
-        if any(one["entry"] == "done" for one in journal.read(path)):
-            self.done.append(session_id)
+        ends = [one for one in journal.read(path) if one["entry"] == "done"]
+        if ends:
+            self.before[session_id] = ends[-1].get("server", "")
             return False
         try:
             source = Source(spool, session_id)

@@ -16,7 +16,7 @@ may have happened on the server, and asks. Entries, by ``entry``:
     resumed    a person asked to try what was parked again
     final      the session's terminal record
     finalized  a writing session of the server is closed
-    done       the server holds the commit mark, and everything else that it will ever get
+    done       the server holds the commit mark, and everything else that it will ever get; its URL
 """
 
 from __future__ import annotations

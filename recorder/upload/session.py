@@ -181,5 +181,5 @@ class SessionUpload:
         conclusion.report_end(client, self.log)
         conclusion.close_sessions(client, self.log)
         self._give_receipts(at_end=True)
-        self.log.note("done")
+        self.log.note("done", server=self._settings.server)
         log.info("session %s is on the server as %s", self.source.session_id, self.log.sequence)

@@ -190,7 +190,7 @@ def test_a_torn_tail_word_frees_less_and_never_more(tmp_path: Path) -> None:
 
 def test_a_head_survives_its_process_with_all_counts(tmp_path: Path) -> None:
     producer = Producer(tmp_path, schema())
-    state = LaneState(0, 0, 77, 5, 6, -9, record.Losses(1, 2, 3, 4))
+    state = LaneState(0, 0, 77, 5, 6, -9, 11, record.Losses(1, 2, 3, 4))
     producer.ring.note(state)
     producer.close()
     again = attach(tmp_path, schema(), CAPACITY)

@@ -72,7 +72,7 @@ class Recorder:
         """Bring to disk what the ring holds, as the spooler does."""
         reader = RingReader(ring.path)
         lane = self.recording.lanes[ring.schema.lane]
-        reader.position = max(reader.position, lane.durable_position(reader.epoch))
+        reader.position = max(reader.position, lane.account.durable_position(reader.epoch))
         self.recording.take(reader, None)
         water = self.recording.commit()
         reader.free(reader.position)

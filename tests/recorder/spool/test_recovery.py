@@ -73,7 +73,7 @@ class Deaths(RuleBasedStateMachine):
         base = self.bases.get(self.shelf.producer.ring.epoch)
         lane = self.shelf.recording.lanes["imu"]
         reader = self.shelf.reader
-        taken = lane.durable_position(reader.epoch), base.position if base else 0
+        taken = lane.account.durable_position(reader.epoch), base.position if base else 0
         reader.position = max(reader.position, *taken)
         self.shelf.recording.take(reader, base)
 
@@ -177,7 +177,7 @@ def test_a_segment_sealed_after_the_last_commit_is_cut_and_written_on(tmp_path: 
         assert len(one.segments()) > 1
         one.recording = dead(one, water)
         assert one.numbers() == list(range(10))
-        one.reader.position = one.recording.lanes["imu"].durable_position(one.reader.epoch)
+        one.reader.position = one.recording.lanes["imu"].account.durable_position(one.reader.epoch)
         one.commit()
         assert one.numbers() == list(range(70))
 
@@ -197,7 +197,7 @@ def test_a_lane_that_could_not_begin_its_next_segment_keeps_what_is_durable(tmp_
         assert water.ends["imu"] == (path.name, path.stat().st_size)
         one.recording = dead(one, water)
         assert one.numbers() == list(range(10))
-        one.reader.position = one.recording.lanes["imu"].durable_position(one.reader.epoch)
+        one.reader.position = one.recording.lanes["imu"].account.durable_position(one.reader.epoch)
         one.commit()
         assert one.numbers() == list(range(20))
 

@@ -177,7 +177,7 @@ class Drive:
     def _take(self, ring: RingWriter) -> None:
         reader = RingReader(ring.path)
         lane = self.recording.lanes[ring.schema.lane]
-        reader.position = max(reader.position, lane.durable_position(reader.epoch))
+        reader.position = max(reader.position, lane.account.durable_position(reader.epoch))
         self.recording.take(reader, None)
         # Only appended: `commit` makes it durable. Tests do not cut the power.
         reader.free(reader.position)

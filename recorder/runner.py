@@ -13,18 +13,24 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from recorder import status
-from recorder.clock import boot_ns
 from recorder.config import to_json
+from recorder.errors import SpoolError
+from recorder.service import Stop, stop_on_signals
+from recorder.spool import journal
+from recorder.spool.spool import Spool
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recorder.config import Config
-    from recorder.service import Stop
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-RESTART_PAUSE_S = 0.2
+#: Pauses before a process that died is started again, in seconds; the last one stays.
+RESTART_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+#: A process that ran so long before it died begins with the first pause again.
+STEADY_S = 10.0
 #: How long a process may take to end on request before it is killed.
 PATIENCE_S = 10.0
 
@@ -49,6 +55,8 @@ class Runner:
             command[:0] = [sys.executable, "-m"]
             command.append(settings)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_s: dict[str, float] = {}
+        self._deaths: dict[str, int] = {}
         self._due: dict[str, float] = {}
 
     @property
@@ -62,6 +70,7 @@ class Runner:
             self._start(name)
 
     def _start(self, name: str) -> None:
+        self._started_s[name] = time.monotonic()
         # In a session of its own, so that Ctrl-C reaches only the runner, which stops in order.
         self._running[name] = subprocess.Popen(
             self._commands[name],
@@ -76,48 +85,60 @@ class Runner:
         return process.pid if process is not None and process.poll() is None else None
 
     def poll(self) -> None:
-        """Notice what died, and start it again after a short pause."""
+        """Notice what died, and start it again after a pause that grows if it dies soon again."""
         now = time.monotonic()
         for name, process in list(self._running.items()):
             code = process.poll()
             if code is not None:
-                log.warning("%s ended with %s; starting it again", name, code)
                 del self._running[name]
-                self._due[name] = now + RESTART_PAUSE_S
+                pause_s = self._pause_s(name, now - self._started_s[name])
+                log.warning("%s ended with %s; starting it again in %s s", name, code, pause_s)
+                self._due[name] = now + pause_s
         for name, due in list(self._due.items()):
             if now >= due:
                 del self._due[name]
                 self._start(name)
 
-    def stop(self) -> bool:
+    def _pause_s(self, name: str, lived_s: float) -> float:
+        deaths = self._deaths.get(name, 0) if lived_s < STEADY_S else 0
+        self._deaths[name] = deaths + 1
+        return RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S) - 1)]
+
+    def stop(self, hurry: Stop) -> list[str]:
         """End in order: lanes, then the spool, then the uploader once it has sent everything.
 
+        Args:
+            hurry: once it is set, nobody waits for the upload any more.
+
         Returns:
-            Whether everything that was recorded reached the server, or nothing was to.
+            What did not end as it should, one sentence each; empty if all is recorded and sent.
         """
+        recording = [name for name in self._commands if name.startswith("lane:")] + ["spool"]
+        found = [f"{name} was not running at the end" for name in recording if name in self._due]
         self._due.clear()
-        self._end([name for name in self._running if name.startswith("lane:")])
-        self._end(["spool"])
-        stopped_boot_ns = boot_ns()
-        drained = self._config.upload.mode == "off" or self._drain(stopped_boot_ns)
+        codes = {**self._end(recording[:-1]), **self._end(["spool"])}
+        found += [f"{name} ended with {code}" for name, code in codes.items() if code]
+        if self._config.upload.mode != "off" and not self._drain(hurry):
+            found.append("not everything was uploaded in time; it goes on next time")
         self._end(["upload", "web"])
-        return drained
+        return found
 
-    def _drain(self, stopped_boot_ns: int) -> bool:
-        """Wait until the uploader says, after the spool's end, that nothing is left to do."""
-        deadline = time.monotonic() + self._config.upload.drain_s
-        while time.monotonic() < deadline:
-            sign = status.read(self._config.spool.run_dir, "upload") or {}
-            if sign.get("drained") and sign["boot_ns"] > stopped_boot_ns:
-                return True
+    def _drain(self, hurry: Stop) -> bool:
+        """Wait until nothing is left to send; return whether it came to that."""
+        left = _unsent(self._config)
+        deadline_s = time.monotonic() + self._config.upload.drain_s
+        if left:
+            log.info(
+                "waiting up to %g s for the server; Ctrl-C again to leave it for next time",
+                self._config.upload.drain_s,
+            )
+        while left and time.monotonic() < deadline_s and not hurry.wait(POLL_S):
             self.poll()
-            time.sleep(POLL_S)
-        log.warning(
-            "not everything was uploaded in %s s; it goes on next time", self._config.upload.drain_s
-        )
-        return False
+            left = [one for one in left if not _is_sent(one)]
+        return not left
 
-    def _end(self, names: list[str]) -> None:
+    def _end(self, names: list[str]) -> dict[str, int]:
+        """End processes together; return the exit code of each, negative for a signal."""
         ending = {name: self._running.pop(name) for name in names if name in self._running}
         for process in ending.values():
             if process.poll() is None:
@@ -129,6 +150,7 @@ class Runner:
                 log.warning("%s did not end in %s s; killing it", name, PATIENCE_S)
                 process.kill()
                 process.wait()
+        return {name: process.returncode for name, process in ending.items()}
 
     def kill(self) -> None:
         """End every process at once, for when the runner itself fails; may be called twice."""
@@ -138,18 +160,53 @@ class Runner:
         self._running.clear()
 
 
+def _unsent(config: Config) -> list[Path]:
+    """Return the uploader's journals, there or not yet, of the sessions that are to be sent."""
+    try:
+        spool = Spool(config.spool_dir)
+    except SpoolError:
+        return []  # nothing was recorded, or nothing that this version could send
+    # What was recorded with upload off has its spool for destination.
+    ids = [one for one in spool.session_ids() if not spool.session(one).state.is_terminal]
+    journals = [config.upload_dir / one for one in ids]
+    return [one for one in journals if not _is_sent(one)]
+
+
+def _is_sent(file: Path) -> bool:
+    return any(entry["entry"] == "done" for entry in journal.read(file))
+
+
+def _refuse_second(directory: Path) -> None:
+    """Find out before anything is started that another recorder has the spool."""
+    try:
+        spool = Spool(directory)
+    except SpoolError:
+        return  # none yet, or one that the spool's process leaves alone
+    os.close(spool.hold())
+
+
 def run(config: Config, stop: Stop) -> int:
-    """Record in the foreground until told to stop.
+    """Record in the foreground until told to stop; call it in the main thread.
+
+    A second SIGINT or SIGTERM, while it waits for the upload, ends that wait.
 
     Returns:
-        Exit code: 0, or 1 if something recorded is still waiting to be uploaded.
+        Exit code: 0, or 1 if something recorded is still waiting to be uploaded, or a process did
+        not end as it should; the log says which.
+
+    Raises:
+        SpoolError: another recorder writes to the spool.
     """
+    _refuse_second(config.spool_dir)
     runner = Runner(config)
     try:
         runner.start()
         while not stop.wait(POLL_S):
             runner.poll()
         log.info("stopping; the last batch is made durable and sent")
-        return 0 if runner.stop() else 1
+        found = runner.stop(stop_on_signals())
+        for text in found:
+            log.warning("%s", text)
+        return 1 if found else 0
     finally:
         runner.kill()

@@ -61,7 +61,8 @@ class SessionCheck:
 
     Args:
         id: the session.
-        state: its state, empty if its record cannot be read.
+        state: its state, as the uploader settled it where it did; empty if its record cannot be
+            read.
         recording: ``running`` or ``stopped``, empty alike.
         lanes: its lanes.
         problems: what is wrong with its journal, one sentence each.

@@ -49,7 +49,7 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         try:
-            found = (directory / "FORMAT").read_text()
+            found = (directory / "FORMAT").read_text(errors="replace")
         except FileNotFoundError:
             raise SpoolError(f"{directory}: not a spool (it has no file FORMAT)") from None
         if found != FORMAT:
@@ -98,10 +98,22 @@ class Spool:
             return cls.make(beside)
 
     def session_ids(self) -> list[str]:
-        """Return the ids of all sessions, oldest first: by the running number in each journal."""
-        found = [path.parent.name for path in self.directory.glob("sessions/*/journal")]
-        found = [one for one in found if one != _DRAFT]
+        """Return the ids of all sessions, oldest first: by the running number in each journal.
+
+        Raises:
+            OSError: the spool cannot be read.
+        """
+        found = [one.name for one in self.session_dirs() if (one / "journal").exists()]
         return sorted(found, key=lambda one: (self.number(one), one))
+
+    def session_dirs(self) -> list[Path]:
+        """Return the folders of all sessions, also of those without a journal.
+
+        Raises:
+            OSError: the spool cannot be read.
+        """
+        folders = listed(self.directory / "sessions")
+        return [one for one in folders if one.name != _DRAFT and one.is_dir()]
 
     def number(self, session_id: str) -> int:
         """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
@@ -154,8 +166,8 @@ class Spool:
 
     def segments(self, session_id: str, lane: str) -> list[Path]:
         """Return a lane's segments in the order in which they were made; a broken head is last."""
-        found = (self.session_dir(session_id) / lane).glob(f"*{SUFFIX}")
-        return sorted(found, key=_made)
+        found = listed(self.session_dir(session_id) / lane)
+        return sorted((one for one in found if one.suffix == SUFFIX), key=_made)
 
     def anchors_path(self, boot: str) -> Path:
         """Return the path of the anchors of a boot, given as 32 hex digits."""
@@ -164,6 +176,20 @@ class Spool:
     def anchors(self, boot: str) -> list[Anchor]:
         """Return what time it was in a boot, oldest first."""
         return [Anchor(**entry) for entry in journal.read(self.anchors_path(boot))]
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder; an absent one is empty.
+
+    `Path.glob` will not do: to it a folder that cannot be read is empty too.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _made(path: Path) -> tuple[int, str]:

@@ -14,8 +14,9 @@ from recorder.errors import DamagedError, SpoolError
 from recorder.spool import journal
 from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
-from recorder.spool.segment import Hole, SegmentReader, has_head
-from recorder.spool.spool import Spool
+from recorder.spool.receipts import final_session
+from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
+from recorder.spool.spool import Spool, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ def verify(directory: Path, progress: Progress | None = None) -> SpoolCheck:
     Raises:
         SpoolError: it is not a spool.
         SpoolFormatError: it is one of a format that this version does not know.
+        OSError: it, or something in it, cannot be read.
     """
     return _Verifier(Spool(directory), progress).run()
 
@@ -46,17 +48,17 @@ class _Verifier:
         self._spool = spool
         self._progress = progress
         self._found = SpoolCheck(str(spool.directory))
+        self._upload_dir = spool.directory.parent / "upload"
         files = spool.directory.glob("sessions/*/*/*.seg")
         self._bytes_in_all = sum(path.stat().st_size for path in files)
 
     def run(self) -> SpoolCheck:
-        folders = {path.name for path in self._spool.directory.glob("sessions/*") if path.is_dir()}
-        folders.discard(self._spool.draft_path.parent.name)
+        folders = {path.name for path in self._spool.session_dirs()}
         known = self._spool.session_ids()
         for session_id in [*known, *sorted(folders - set(known))]:
             self._found.sessions.append(self._session(session_id))
-        for path in sorted(self._spool.directory.glob("boots/*/anchors")):
-            self._found.problems += _journal_problems(path)
+        for boot in sorted(listed(self._spool.directory / "boots")):
+            self._found.problems += _journal_problems(boot / "anchors")
         return self._found
 
     def _session(self, session_id: str) -> SessionCheck:
@@ -68,7 +70,8 @@ class _Verifier:
         session: Session | None = None
         try:
             session = self._spool.session(session_id)
-            found.state, found.recording = session.state.name, session.recording
+            final = final_session(self._upload_dir / session_id) or session
+            found.state, found.recording = final.state.name, session.recording
         except SpoolError as error:
             found.problems.append(str(error))
         for walk in walks:
@@ -127,8 +130,10 @@ class _Walk:
         raw = path.read_bytes()
         if record.MAGIC in raw:
             self._damage(text, len(raw))
+        elif any(raw[: len(MAGIC)]) and not MAGIC.startswith(raw[: len(MAGIC)]):
+            self._damage(f"{path}: is no segment", len(raw))
         else:
-            self.found.torn_bytes += len(raw)  # cut off before its first commit
+            self.found.torn_bytes += len(raw)  # cut off, or left as zeros, before its first commit
 
     def _check_head(self, path: Path, segment: SegmentReader) -> None:
         head = segment.head

@@ -220,3 +220,12 @@ def test_two_processes_of_one_lane_do_not_meet(tmp_path: Path) -> None:
 def test_an_option_that_the_driver_does_not_know_is_told_with_the_lane(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'imu'.*speed"):
         Lane(settings(tmp_path, options={"speed": 1}), "imu")
+
+
+def test_rows_of_the_wrong_length_are_broken_and_never_stored(tmp_path: Path) -> None:
+    short = sample(1, payload=[rows(1)[:-1]])
+    Scripted.script = [sample(0), short, sample(2)]
+    found = run(tmp_path)
+    assert numbers(found) == [0, 2]
+    assert found[-1][0].losses == record.Losses(broken=1)
+    assert found[-1][0].expected == 3

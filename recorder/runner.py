@@ -104,11 +104,11 @@ class Runner:
         self._deaths[name] = deaths + 1
         return RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S) - 1)]
 
-    def stop(self, hurry: Stop) -> list[str]:
+    def stop(self, hurry: Stop | None = None) -> list[str]:
         """End in order: lanes, then the spool, then the uploader once it has sent everything.
 
         Args:
-            hurry: once it is set, nobody waits for the upload any more.
+            hurry: once it is set, nobody waits for the upload any more; None: it never is.
 
         Returns:
             What did not end as it should, one sentence each; empty if all is recorded and sent.
@@ -118,7 +118,7 @@ class Runner:
         self._due.clear()
         codes = {**self._end(recording[:-1]), **self._end(["spool"])}
         found += [f"{name} ended with {code}" for name, code in codes.items() if code]
-        if self._config.upload.mode != "off" and not self._drain(hurry):
+        if self._config.upload.mode != "off" and not self._drain(hurry or Stop()):
             found.append("not everything was uploaded in time; it goes on next time")
         self._end(["upload", "web"])
         return found
@@ -166,10 +166,16 @@ def _unsent(config: Config) -> list[Path]:
         spool = Spool(config.spool_dir)
     except SpoolError:
         return []  # nothing was recorded, or nothing that this version could send
-    # What was recorded with upload off has its spool for destination.
-    ids = [one for one in spool.session_ids() if not spool.session(one).state.is_terminal]
-    journals = [config.upload_dir / one for one in ids]
-    return [one for one in journals if not _is_sent(one)]
+    journals = {one: config.upload_dir / one for one in spool.session_ids()}
+    return [file for one, file in journals.items() if not _is_sent(file) and _waits(spool, one)]
+
+
+def _waits(spool: Spool, session_id: str) -> bool:
+    try:
+        # What was recorded with upload off has its spool for destination.
+        return not spool.session(session_id).state.is_terminal
+    except SpoolError:
+        return False  # it has no whole record, and the uploader passes it over
 
 
 def _is_sent(file: Path) -> bool:

@@ -34,7 +34,6 @@ from recorder.spool.takeover import left_running, pass_over_ended, why_over
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
-
     from recorder.record import Anchor
     from recorder.ring import RingReader
 

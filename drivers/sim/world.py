@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class World:
         self.logs = folder / "models"
         self._settings = {**settings, "dir": str(folder)}
         self._process: subprocess.Popen[str] | None = None
+        self._errors: IO[str]
 
     def __enter__(self) -> World:
         """Start it and wait until all devices are there.
@@ -41,15 +43,18 @@ class World:
             RuntimeError: it could not start; the text is its last words.
         """
         command = [sys.executable, "-m", "drivers.sim.world", "--settings"]
+        self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [*command, json.dumps(self._settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         if self._output.readline() != "ready\n":
-            self.close()
-            raise RuntimeError("the world did not start; its standard error says why")
+            self._end(self._process)
+            words = self._words().splitlines() or ["it said nothing"]
+            raise RuntimeError(f"the world did not start: {words[-1]}")
         return self
 
     @property
@@ -71,10 +76,21 @@ class World:
         self._input.flush()
 
     def close(self) -> None:
-        """Stop it: its logs are complete afterwards. May be called twice."""
-        process, self._process = self._process, None
-        if process is None:
-            return
+        """Stop it: its logs are complete afterwards; what it complained of goes to stderr.
+
+        May be called twice.
+        """
+        if self._process is not None:
+            self._end(self._process)
+            sys.stderr.write(self._words())
+
+    def _words(self) -> str:
+        with self._errors as file:
+            file.seek(0)
+            return file.read()
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        self._process = None
         try:
             process.communicate(timeout=STOP_S)  # closes its standard input: that ends it
         except subprocess.TimeoutExpired:

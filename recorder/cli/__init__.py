@@ -89,7 +89,13 @@ class _Recorder(click.Group):
             if ctx.meta.get(_DEBUG):
                 raise
             told = _WrongConfigError if isinstance(error, ConfigError) else _ToldError
-            raise told(str(error)) from error
+            raise told(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _with_debug(command: click.Command) -> click.Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from recorder.cli.look import bus_loads, look
 from recorder.cli.toml_text import resolved, toml
 from recorder.columns import UnmappableError, arrow_schema
 from recorder.configfile import check_files, load
+from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
 from recorder.schema import LaneSchema
 
@@ -39,13 +39,13 @@ def check(config_file: Path, as_json: bool) -> None:
     Says for each device whether it is there and who it is, how much of its bus it needs, and for
     all together what they write and for how many hours the spool has room. A device that a running
     recorder has open is not touched. Exit code 1: a required device is missing, a bus is too slow,
-    or the server's data model has no place for a lane's values.
+    the spool cannot be written, or the server's data model has no place for a lane's values.
     """
     config = load(config_file)
     check_files(config)
     looks = [look(config, one) for one in config.lanes]
     storage = _storage(config, looks)
-    findings = [*_findings(looks), *_not_for_the_server(config)]
+    findings = [*_findings(looks), *spool_problems(config), *_not_for_the_server(config)]
     if as_json:
         facts = {
             "config": resolved(config),
@@ -63,16 +63,12 @@ def check(config_file: Path, as_json: bool) -> None:
 
 def _storage(config: Config, looks: Sequence[Look]) -> dict[str, float]:
     bytes_per_s = sum(one.bytes_per_s for one in looks)
-    where = config.spool.directory
-    while not where.exists():
-        where = where.parent
-    stat = os.statvfs(where)
-    room_bytes = max(0, stat.f_bavail * stat.f_frsize - config.spool.free_floor_bytes)
+    free_bytes = room_bytes(config)
     return {
         "bytes_per_s": round(bytes_per_s),
         "gb_per_h": round(bytes_per_s * _HOUR_S / 1e9, 3),
-        "room_bytes": room_bytes,
-        "spool_h": round(room_bytes / bytes_per_s / _HOUR_S, 1),
+        "room_bytes": free_bytes,
+        "spool_h": round(free_bytes / bytes_per_s / _HOUR_S, 1),
     }
 
 

@@ -12,7 +12,10 @@ from recorder.demo import demo as run_demo
 
 @click.command()
 @click.option(
-    "--seconds", type=click.FloatRange(min=1), default=20.0, help="How long to record, in seconds."
+    "--seconds",
+    type=click.FloatRange(min=1, max=86_400),
+    default=20.0,
+    help="How long to record, in seconds.",
 )
 @click.option(
     "--dir",

@@ -10,9 +10,10 @@ from rich.text import Text
 from recorder import status as life
 from recorder.cli import options, words
 from recorder.cli.console import console, print_json, state, table
-from recorder.cli.record import losses, quality
+from recorder.cli.record import losses, quality, rows
 from recorder.clock import boot_ns
 from recorder.configfile import check_files, load
+from recorder.configfile.place import check_place
 from recorder.runner import run as run_recorder
 from recorder.service import set_up_log, stop_on_signals
 
@@ -30,10 +31,12 @@ def run(config_file: Path) -> None:
 
     Starts the same processes as systemd does, and restarts what dies. At the end the last batch is
     made durable, the session is closed, and what was recorded is uploaded for at most
-    upload.drain_s seconds. Exit code 1: something still waits to be uploaded.
+    upload.drain_s seconds; a second Ctrl-C leaves the rest for the next time. Exit code 1:
+    something still waits to be uploaded, or a process did not end as it should.
     """
     config = load(config_file)
     check_files(config)
+    check_place(config)
     set_up_log("run")
     raise SystemExit(run_recorder(config, stop_on_signals()))
 
@@ -87,8 +90,9 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
         since = words.utc(session["start_utc_ns"])
         out.print(f"[bold]session[/] {session['id']}: {session['state']}")
         out.print(
-            f"since {since}, {words.duration(session['duration_ns'])}, quality {quality(session)}"
-            if since
+            f"since {since or 'a time that is not known yet'},"
+            f" {words.duration(session['duration_ns'])}, quality {quality(session)}"
+            if rows(session)
             else "its first sample is awaited"
         )
     out.print(shown)
@@ -97,6 +101,8 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
 def _state(sign: dict[str, Any]) -> str:
     waiting, error = sign.get("backlog_rows"), sign.get("error")
     backlog = f", {words.count(waiting)} samples to send" if waiting else ""
+    if waiting and sign["state"] == "idle":
+        backlog += " when a part is full or the session ends"
     return f"{sign['state']}{backlog}" + (f": {error}" if error else "")
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import BadSampleError, DriverError
 from recorder import status
 from recorder.clock import boot_ns
+from recorder.configfile.guard import guarded
 from recorder.devices import make_driver
+from recorder.errors import ConfigError
 from recorder.record import HEADER_BYTES
 from recorder.schema import LaneSchema
 
@@ -48,9 +50,9 @@ class Look:
         required: whether the recording counts on it.
         place: path of the device, and its address if it has one.
         state: ``present``, ``in use`` (by the recorder that runs), ``silent`` (opened, but gave
-            nothing in 2.5 s) or ``absent``.
+            nothing in 2.5 s), ``absent``, or ``failed`` (the driver raised what no driver should).
         device: who it says it is.
-        error: why it is absent; empty if it is not.
+        error: why it is absent or failed; empty if it is neither.
         rate_hz: samples per second that it is told to give.
         bytes_per_s: into the spool.
         is_measured: whether that comes from samples; else pictures of a usual size are assumed.
@@ -73,14 +75,17 @@ class Look:
 
     @property
     def is_missing(self) -> bool:
-        """Whether a recording would begin without this device although it is required."""
-        return self.required and self.state in ("absent", "silent")
+        """Whether a recording would begin without this device although it is required.
+
+        A driver that failed counts even if its lane is optional: it would end the lane's process.
+        """
+        return self.state == "failed" or (self.required and self.state in ("absent", "silent"))
 
 
 def look(config: Config, lane: Lane) -> Look:
     """Open a lane's device once, unless the recorder that runs has it open; takes up to 4 s."""
     driver = make_driver(lane)
-    seen = _in_use(config, lane) or _opened(driver)
+    seen = _in_use(config, lane) or _opened(driver, lane.driver)
     bus, bus_load = _bus(driver)
     return Look(
         lane=lane.name,
@@ -124,14 +129,16 @@ def _in_use(config: Config, lane: Lane) -> _Seen | None:
     return _Seen("absent", error=sign["state"].removeprefix("absent: "))
 
 
-def _opened(driver: Driver) -> _Seen:
+def _opened(driver: Driver, name: str) -> _Seen:
     try:
-        with driver:
+        with guarded(name), driver:
             device = dataclasses.asdict(driver.open())
             samples = _read(driver)
             samples += driver.finish()
     except DriverError as error:
         return _Seen("absent", error=str(error))
+    except ConfigError as error:
+        return _Seen("failed", error=str(error))
     return _Seen("present" if samples else "silent", device, samples=samples)
 
 
@@ -169,7 +176,7 @@ def _bytes_per_s(driver: Driver, samples: list[Sample]) -> float:
 
 def _bus(driver: Driver) -> tuple[str, float | None]:
     """Return the bus's name and the share of it that the driver needs."""
-    device = getattr(driver, "device", "")
+    device = str(getattr(driver, "device", ""))
     if device.startswith("/"):
         device = os.path.realpath(device)
     if hasattr(driver, "baud"):

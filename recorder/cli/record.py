@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 def quality(record: Mapping[str, Any]) -> str:
     """Return the quality with its basis."""
-    return f"{record['quality']:.4f} {record['quality_basis']}"
+    basis = record["quality_basis"]
+    if basis == "delivered":
+        basis = _destination(record)
+    return f"{record['quality']:.4f} {basis}"
+
+
+def _destination(record: Mapping[str, Any]) -> str:
+    """Return what it means that a sample came where it was to go."""
+    return "held in the spool" if record.get("destination") == "spool" else "delivered"
 
 
 def losses(counts: Mapping[str, int]) -> str:
@@ -102,7 +110,8 @@ def _facts(record: Mapping[str, Any]) -> RenderableType:
 
 def _ledger(record: Mapping[str, Any]) -> RenderableType:
     columns = ("expected", "acquired", "stored", "delivered", "pending", "lost")
-    shown = table("lane", "rate", *columns, right=("rate", *columns), title="samples")
+    heads = [_destination(record) if one == "delivered" else one for one in columns]
+    shown = table("lane", "rate", *heads, right=("rate", *heads), title="samples")
     for one in record["lanes"]:
         shown.add_row(
             one["name"] if one["required"] else f"{one['name']} (optional)",
@@ -121,4 +130,12 @@ def _lost(record: Mapping[str, Any]) -> RenderableType:
         lines.append(
             f"unaccounted: at most {words.duration(record['unaccounted_max_ns'])} at its end"
         )
-    return Text("\n".join(["Lost:", *lines]) if lines else "Nothing was lost.")
+    return Text("\n".join(["Lost:", *lines]) if lines else _whole(record))
+
+
+def _whole(record: Mapping[str, Any]) -> str:
+    if any(one["expected"] or one["acquired"] for one in record["lanes"]):
+        return "Nothing was lost."
+    if record.get("is_announcement"):
+        return "The server was told that it began, and nothing else; the vehicle knows more."
+    return "Nothing was recorded." if record["recording"] == "stopped" else "Nothing yet."

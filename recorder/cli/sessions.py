@@ -12,6 +12,7 @@ from recorder.cli.console import print_json
 from recorder.cli.record import print_list, print_whole
 from recorder.cli.sources import from_server, from_spool, open_spool
 from recorder.configfile import load
+from recorder.configfile.rules import is_server
 from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
         if server is not None and spool is not None:
             raise click.UsageError("--spool and --server exclude each other")
         if server is not None:
+            if not is_server(server):
+                raise click.BadParameter(
+                    f"--server {server!r}: must be grpc://host:port or grpc+tls://host:port"
+                )
             command(records=from_server(server, key_file, certificate), **rest)
         else:
             place = spool or load(config_file).spool.directory

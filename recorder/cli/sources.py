@@ -45,25 +45,32 @@ def open_spool(place: Path) -> Spool:
 def from_spool(spool: Spool) -> list[dict[str, Any]]:
     """Return the newest record of every session in a spool, oldest first.
 
-    What the uploader settled stands above the spool's own. A session whose journal has no whole
-    record is named on stderr and left out.
+    What the uploader settled stands above the spool's own. Each has one key more than a session
+    record: `destination`, ``spool`` if the recording was to stay there (upload off), else
+    ``server``. A session whose journal has no whole record is named on stderr and left out.
+
+    Raises:
+        OSError: the spool cannot be read.
     """
     upload_dir = spool.directory.parent / "upload"
     found: list[dict[str, Any]] = []
     for session_id in spool.session_ids():
         try:
-            session = final_session(upload_dir / session_id) or spool.session(session_id)
+            final = final_session(upload_dir / session_id)
+            session = final or spool.session(session_id)
         except SpoolError as error:
             click.echo(f"{error} (its journal holds no whole record)", err=True)
         else:
-            found.append(session.to_dict())
+            is_here = final is None and session.state.is_terminal
+            found.append({**session.to_dict(), "destination": "spool" if is_here else "server"})
     return found
 
 
 def from_server(url: str, key_file: Path | None, certificate: Path | None) -> list[dict[str, Any]]:
     """Return the newest record of every recording on a server, oldest first.
 
-    Each has one key more than a session record: `sequence`, its name on the server.
+    Each has two keys more than a session record: `sequence`, its name on the server, and
+    `is_announcement`: the server was told that it began, and nothing since.
 
     Raises:
         RemoteError: the server cannot be asked, or refuses.
@@ -81,18 +88,21 @@ def from_server(url: str, key_file: Path | None, certificate: Path | None) -> li
 
 
 def _record(client: MosaicoClient, info: SequenceInfo) -> dict[str, Any]:
-    """Return the terminal record, else that of the last heartbeat, else what was announced."""
+    """Return the terminal record, else that of the last heartbeat, else what was announced.
+
+    The key `is_announcement` is added to it.
+    """
     for path in (_SUMMARY, _HEARTBEATS):
         start = f"{info.name}/{path}"
         topics = [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
         if topics:
             newest = max(topics, key=lambda one: one.last_ns or 0)
-            return _last_row(client, newest)
+            return {**_last_row(client, newest), "is_announcement": False}
     facts = info.user_metadata["recording"]
     known = {key: facts[key] for key in Session.__dataclass_fields__ if key in facts}
     known["lanes"] = [LaneLedger.from_dict(one) for one in facts["lanes"]]
     known["start_utc_ns"] = facts["start_ns"]
-    return Session(**known).to_dict()
+    return {**Session(**known).to_dict(), "is_announcement": True}
 
 
 def _last_row(client: MosaicoClient, topic: TopicInfo) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import drivers
 from recorder.config import Config, Lane, Session, Spool, Upload, Vehicle, Web
 from recorder.configfile import rules
+from recorder.configfile.guard import guarded
 from recorder.configfile.values import WrongError, near, shown, valid
 from recorder.devices import driver_class, make_driver, options
 from recorder.errors import ConfigError
@@ -106,8 +107,9 @@ class Check:
             return None
         label = _label(lane.name)
         try:
-            kind = driver_class(lane.driver)
-        except (ConfigError, ValueError) as error:
+            with guarded(lane.driver):
+                kind = driver_class(lane.driver)
+        except ConfigError as error:
             self._tell(f"{path}.driver{label}", _no_driver(lane.driver, error))
             return None
         wrong = list(_wrong_options(lane, kind))
@@ -116,9 +118,11 @@ class Check:
         if wrong:
             return None
         try:
-            return make_driver(lane)
+            with guarded(lane.driver):
+                return make_driver(lane)
         except ConfigError as error:
-            text = str(error.__cause__)
+            is_refusal = isinstance(error.__cause__, (TypeError, ValueError))
+            text = str(error.__cause__ if is_refusal else error)
         about, _, why = text.partition(" is ")  # drivers begin with the option that they refuse
         if about in options(kind):
             path, text = f"{path}.{about}", f"found {why}"

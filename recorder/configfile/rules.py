@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder.configfile.values import near, shown
 from recorder.record import lane_id
@@ -38,6 +38,12 @@ def of_tables(
     yield from _metadata("session.dependencies", session.dependencies)
     yield from _identifier(session.identifier)
     yield from _server(upload)
+
+
+def is_server(url: str) -> bool:
+    """Tell whether a server may have this URL: ``grpc://host:port`` or ``grpc+tls://host:port``."""
+    form = _SERVER.fullmatch(url)
+    return form is not None and 0 < int(form[3]) <= _MOST_PORT
 
 
 def of_lanes(
@@ -131,7 +137,6 @@ def _identifier(template: str) -> Iterator[tuple[str, str]]:
 
 
 def _server(upload: Upload) -> Iterator[tuple[str, str]]:
-    form: Any = _SERVER.fullmatch(upload.server)
     if not upload.server:
         if upload.mode != "off":
             yield (
@@ -139,12 +144,12 @@ def _server(upload: Upload) -> Iterator[tuple[str, str]]:
                 f"is missing; mode {upload.mode!r} needs one, such as 'grpc://host:6726'"
                 " (mode 'off' needs none)",
             )
-    elif not form or not 0 < int(form[3]) <= _MOST_PORT:
+    elif not is_server(upload.server):
         yield (
             "upload.server",
             f"found {shown(upload.server)}; must be grpc://host:port or grpc+tls://host:port",
         )
-    elif upload.certificate is not None and not form[1]:
+    elif upload.certificate is not None and not upload.server.startswith("grpc+tls:"):
         yield (
             "upload.certificate",
             f"found {shown(upload.certificate)}; needs a server that begins with grpc+tls://",

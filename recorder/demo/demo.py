@@ -19,7 +19,7 @@ from drivers.sim.world import World
 from recorder.demo import report, stage
 from recorder.demo.processes import Usage, usage
 from recorder.demo.reconcile import LaneResult, reconcile_lane
-from recorder.errors import ConfigError
+from recorder.errors import ConfigError, RecorderError
 from recorder.runner import POLL_S, Runner
 from recorder.session.session import Session
 from recorder.spool.receipts import final_session
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from recorder.config import Config
 
+LEAST_S, MOST_S = 1.0, 86_400.0
 _KILL = re.compile(r"(lane:\w+|spool|upload)@(\d+(?:\.\d+)?)s?")
 LANES = ("gps", "imu", "camera")
 READ_BACK_S = 120
@@ -42,6 +43,10 @@ class Kill:
 
     name: str
     at_s: float
+
+    def __str__(self) -> str:
+        """Return it as it was written."""
+        return f"{self.name}@{self.at_s:g}s"
 
 
 def parse_kill(text: str) -> Kill:
@@ -69,7 +74,7 @@ def demo(
     """Record models for a while, read everything back from a server, and prove what is there.
 
     Args:
-        seconds: how long to record.
+        seconds: how long to record, 1 to 86,400.
         directory: everything it writes lies there; emptied if it is of an earlier demo.
         gps_log: a receiver's log to play byte for byte, or None.
         drive: a drive to play, or None.
@@ -80,33 +85,55 @@ def demo(
         Exit code: 0 if everything is reconciled, else 1.
 
     Raises:
-        ConfigError: an argument is wrong.
+        ConfigError: an argument is wrong; told before anything is started.
+        RecorderError: the models, the ground station or the read-back could not do their part.
     """
-    planned = sorted((parse_kill(text) for text in kills), key=lambda one: one.at_s)
+    planned = _plan(seconds, kills)
     source = stage.choose_source(gps_log, drive)
-    stage.prepare(directory)
+    with stage.prepared(directory):
+        if json_file is not None and not os.access(json_file.parent, os.W_OK):
+            raise ConfigError(f"--json {json_file}: there is no such folder, or it is read-only")
+        return _play(seconds, directory, source, planned, json_file)
+
+
+def _plan(seconds: float, kills: Sequence[str]) -> list[Kill]:
+    if not LEAST_S <= seconds <= MOST_S:
+        raise ConfigError(f"--seconds {seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
+    planned = sorted((parse_kill(text) for text in kills), key=lambda one: one.at_s)
+    if planned and planned[-1].at_s >= seconds:
+        raise ConfigError(f"--kill {planned[-1]}: the recording is over after {seconds:g} s")
+    return planned
+
+
+def _play(
+    seconds: float,
+    directory: Path,
+    source: dict[str, Any],
+    kills: Sequence[Kill],
+    json_file: Path | None,
+) -> int:
     console = Console()
     console.print(f"demo: playing {stage.describe(source)} for {seconds:g} s", highlight=False)
     world = World(directory, {"source": source, "baud": stage.baud(source)})
     with stage.Ground(directory / "ground") as ground:
-        with world:
+        with stage.playing(world):
             config = stage.settings(directory, source, world, ground.url)
-            used, drained = _record(config, seconds, planned)
+            used, findings = _record(config, seconds, kills)
         console.print("demo: reading everything back with the vendor's SDK", highlight=False)
         spool = Spool(config.spool_dir)
         session = _session(config, spool)
         facts, rows = _read_back(ground.url, session.id, directory / "readback.jsonl")
     lanes = [reconcile_lane(lane, world.logs, spool, session, rows.get(lane, [])) for lane in LANES]
-    findings = [finding for one in lanes for finding in one.findings]
-    findings += _of_the_whole(spool, session, facts, drained=drained)
+    findings = [*(text for one in lanes for text in one.findings), *findings]
+    findings += _of_the_whole(spool, session, facts)
     report.show(console, lanes, used, session, findings)
     if json_file is not None:
         json_file.write_text(_as_json(source, lanes, used, session, findings))
     return 1 if findings else 0
 
 
-def _record(config: Config, seconds: float, kills: Sequence[Kill]) -> tuple[list[Usage], bool]:
-    """Run the recorder for so long; return what its processes used, and whether all was sent."""
+def _record(config: Config, seconds: float, kills: Sequence[Kill]) -> tuple[list[Usage], list[str]]:
+    """Run the recorder for so long; return what its processes used, and what went wrong."""
     runner = Runner(config)
     left = list(kills)
     try:
@@ -114,21 +141,25 @@ def _record(config: Config, seconds: float, kills: Sequence[Kill]) -> tuple[list
         started = time.monotonic()
         while (passed_s := time.monotonic() - started) < seconds:
             runner.poll()
-            if left and passed_s >= left[0].at_s:
-                _kill(runner, left.pop(0))
+            if left and passed_s >= left[0].at_s and _kill(runner, left[0].name):
+                del left[0]
             time.sleep(POLL_S)
         named = [(name, pid) for name in runner.names if (pid := runner.pid(name))]
         used = [found for name, pid in named if (found := usage(name, pid))]
-        return used, runner.stop()
+        missed = [f"{one}: it was never killed, since it did not run" for one in left]
+        return used, [*missed, *runner.stop()]
     finally:
         runner.kill()
 
 
-def _kill(runner: Runner, kill: Kill) -> None:
-    pid = runner.pid(kill.name)
-    if pid is not None:
-        logging.getLogger("demo").warning("killing %s with SIGKILL", kill.name)
-        os.kill(pid, signal.SIGKILL)
+def _kill(runner: Runner, name: str) -> bool:
+    """Kill a process if it runs just now, and tell whether it did."""
+    pid = runner.pid(name)
+    if pid is None:
+        return False
+    logging.getLogger("demo").warning("killing %s with SIGKILL", name)
+    os.kill(pid, signal.SIGKILL)
+    return True
 
 
 def _session(config: Config, spool: Spool) -> Session:
@@ -140,9 +171,28 @@ def _session(config: Config, spool: Spool) -> Session:
 def _read_back(
     url: str, session_id: str, file: Path
 ) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """Run the read-back in a process of its own; return the sequence's facts and rows by lane."""
+    """Run the read-back in a process of its own; return the sequence's facts and rows by lane.
+
+    Raises:
+        RecorderError: it failed, or took longer than `READ_BACK_S`.
+    """
     command = [sys.executable, "-m", "recorder.demo.readback", url, session_id, str(file)]
-    subprocess.run(command, check=True, timeout=READ_BACK_S, stdin=subprocess.DEVNULL)
+    try:
+        # In a session of its own, so that Ctrl-C reaches it as the end, not as a traceback.
+        subprocess.run(
+            command,
+            check=True,
+            timeout=READ_BACK_S,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RecorderError(f"the read-back took longer than {READ_BACK_S} s") from error
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.splitlines() or [f"it ended with {error.returncode}"]
+        raise RecorderError(f"the read-back failed: {words[-1]}") from error
     facts: dict[str, Any] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     with file.open() as lines:
@@ -155,11 +205,8 @@ def _read_back(
     return facts, rows
 
 
-def _of_the_whole(
-    spool: Spool, session: Session, facts: dict[str, Any], *, drained: bool
-) -> list[str]:
+def _of_the_whole(spool: Spool, session: Session, facts: dict[str, Any]) -> list[str]:
     checks = {
-        "not everything was uploaded in time": drained,
         f"{len(spool.session_ids())} sessions were recorded": len(spool.session_ids()) == 1,
         "the server does not have the recording": bool(facts),
         f"the session is {session.state.name}, not closed": session.state.name == "closed",

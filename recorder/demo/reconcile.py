@@ -40,9 +40,10 @@ TIME_SPREAD_NS = 60_000_000
 TIME_BOUND_NS = {"gps": 50_000_000, "imu": 25_000_000, "camera": 25_000_000}
 #: No receiver and no adapter pauses so long inside an epoch: a driver may take it for the end.
 STALL_NS = 20_000_000
-#: A lane counts what was due until it was told to end; then it takes what the device still holds,
-#: and only then says that it has stopped: at most so much later, unless a last sample comes.
-FINISH_NS = 50_000_000
+#: At the end a silence is counted if it has lasted so long, and three periods (`recorder.booking`).
+LATE_NS = 100_000_000
+#: A lane says so much later that it has counted a silence, or was told to end, than it did.
+SAID_NS = 50_000_000
 
 
 @dataclass
@@ -188,8 +189,9 @@ def _check_losses(
     """
     period_ns = 1e9 / account.rate_hz
     silent = _silent([one.due_ns for one in produced[: last + 1]], period_ns)
-    after = stored.lost - max((row.lost for row in stored.rows), default=0)
-    lost = sum(result.lost.values()) - after
+    # What the records do not say the recording's end has counted: it is behind the last row.
+    lost = max((row.lost for row in stored.rows), default=0)
+    after = sum(result.lost.values()) - lost
     missing = last + 1 + silent - result.stored
     result.check(
         missing == lost,
@@ -207,7 +209,7 @@ def _check_tail(
     """Hold what is counted behind the last row against what was due there.
 
     Nothing comes any more that would show by its time or number what was missed, so a silence is
-    due slot by slot until the lane was told to end, but for the slot under way.
+    due slot by slot, see `_due`.
 
     Args:
         result: told what does not hold; `silent` is raised.
@@ -218,19 +220,27 @@ def _check_tail(
     """
     row_ns = max(stored.rows, key=lambda row: row.seqno).boot_ns
     left = len(times) - 1
-    # A lane that died counts nothing any more: then at least what the model made is missing.
-    end_ns = stored.stopped_boot_ns or row_ns
-    least = max(left, _open_slots(end_ns - FINISH_NS - row_ns, period_ns))
-    most = max(left, _open_slots(end_ns - row_ns, period_ns))
+    # What the model made is missing in any case, also where the lane died and counts no more.
+    due = {max(left, _due(stored, row_ns + late_ns, period_ns)) for late_ns in (0, SAID_NS)}
     result.check(
-        least <= counted <= most,
-        f"behind the last row {least} to {most} were due, but {counted} are counted as lost",
+        counted in due,
+        f"behind the last row {max(due)} were due, but {counted} are counted as lost",
     )
-    result.silent += _open_slots(end_ns - FINISH_NS - times[-1], period_ns)
+    result.silent += _due(stored, times[-1], period_ns)
 
 
-def _open_slots(quiet_ns: float, period_ns: float) -> int:
-    return max(int(quiet_ns // period_ns) - 1, 0)
+def _due(stored: Stored, last_ns: int, period_ns: float) -> int:
+    """Return the slots of a silence from a sample to the end.
+
+    They are due up to the lane's last look at it, but for the one under way, which a late sample
+    may still fill; and so is the rest up to the end, if it is too long for a late sample.
+    """
+    slots = 0
+    if stored.silent_boot_ns:
+        slots = max(int((stored.silent_boot_ns - last_ns) // period_ns) - 1, 0)
+    rest_ns = stored.stopped_boot_ns - last_ns - slots * period_ns
+    is_long = rest_ns >= max(LATE_NS, 3 * period_ns)
+    return slots + (int(rest_ns // period_ns) - 1 if is_long else 0)
 
 
 def _silent(times: Sequence[int], period_ns: float) -> int:

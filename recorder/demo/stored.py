@@ -37,27 +37,32 @@ class Stored:
     Args:
         rows: in the order of the file.
         lost: samples that the lane had counted as lost when it last said anything.
+        silent_boot_ns: when the lane last counted a silence behind the last row; 0 if it did not.
         stopped_boot_ns: when the lane stopped; 0 if it does not say.
     """
 
     rows: Sequence[Row]
     lost: int
+    silent_boot_ns: int
     stopped_boot_ns: int
 
 
 def stored_rows(spool: Spool, session_id: str, lane: str) -> Stored:
     """Return what the spool holds of a lane."""
     rows: list[Row] = []
-    lost = stopped_boot_ns = 0
+    lost = 0
+    said_ns: dict[str, int] = {}
     for path in spool.segments(session_id, lane):
         with SegmentReader(path) as segment:
             for _, header, payload in segment.records():
                 lost = header.losses.total
-                if header.kind == record.EVENT and json.loads(bytes(payload))["event"] == "stopped":
-                    stopped_boot_ns = header.boot_ns
+                if header.kind == record.DATA:
+                    said_ns.clear()
+                elif header.kind == record.EVENT:
+                    said_ns[json.loads(bytes(payload))["event"]] = header.boot_ns
                 rows += [
                     Row(header.seqno + index, header.boot_ns + index * header.period_ns, lost)
                     for index in range(header.rows)
                 ]
                 del payload  # the segment's memory is let go of below
-    return Stored(rows, lost, stopped_boot_ns)
+    return Stored(rows, lost, said_ns.get("silent", 0), said_ns.get("stopped", 0))

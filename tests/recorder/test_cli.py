@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import subprocess
 import sys
 from functools import reduce
@@ -12,22 +13,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from drivers.base import Driver
 from recorder import __version__
 from recorder.cli import COMMANDS, PROCESSES, recorder, words
+from recorder.spool.spool import Spool
 
 PROGRAM = [sys.executable, "-c", "from recorder.cli import main; main()"]
 ROOT = Path(__file__).parents[2]
 ENDS_S = 30
-
-
-class Defective(Driver):
-    """Its constructor does what none must."""
-
-    kind = "defective"
-
-    def __init__(self) -> None:
-        raise RuntimeError("this is a defect")
 
 
 def call(*arguments: str | Path) -> Result:
@@ -43,13 +35,6 @@ def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         check=False,
         cwd=ROOT,
     )
-
-
-def defective(tmp_path: Path) -> Path:
-    file = tmp_path / "recorder.toml"
-    lane = f'[[lanes]]\nname = "x"\ndriver = "{__name__}:Defective"\n'
-    file.write_text(f'{lane}[upload]\nmode = "off"\n')
-    return file
 
 
 @pytest.mark.parametrize("named", [[], *([name] for name in [*COMMANDS, *PROCESSES])], ids=str)
@@ -134,6 +119,14 @@ def test_help_imports_neither_validator_nor_tables_nor_arrow() -> None:
         ["demo", "--seconds", "0"],
         ["demo", "--gps-log", __file__, "--drive", __file__],
         ["demo", "--kill", "everything@8s"],
+        ["demo", "--kill", "spool@8s", "--seconds", "8"],
+        ["demo", "--seconds", "nan"],
+        ["demo", "--seconds", "inf"],
+        ["demo", "--drive", __file__],
+        ["demo", "--gps-log", __file__],
+        ["demo", "--dir", "/tmp/" + 100 * "x"],
+        ["sessions", "--server", "foo"],
+        ["show", "x", "--server", "grpc://a:0"],
         ["ground", "--port", "70000"],
         ["ground", "--certificate", __file__],
         ["sessions", "--spool", "/tmp", "--server", "grpc://a:1"],
@@ -175,15 +168,48 @@ def test_no_error_shows_a_traceback_unless_it_is_asked_for(tmp_path: Path) -> No
     assert "Traceback" in program("check", "--debug", "--config", wrong).stderr
 
 
-def test_a_defect_is_told_in_one_line_unless_debug_shows_where(tmp_path: Path) -> None:
-    file = defective(tmp_path)
-    told = program("check", "--config", file)
-    assert told.returncode == 1
-    assert told.stderr == (
-        "Error: defect in the recorder: RuntimeError: this is a defect;"
-        " the same with --debug shows where\n"
+def test_a_defect_is_told_in_one_line_unless_debug_shows_where() -> None:
+    code = "import recorder.cli as c; c.COMMANDS['status'] = c._Known('nowhere', ''); c.main()"
+    said: list[str] = []
+    for options in ([], ["--debug"]):
+        told = subprocess.run(
+            [sys.executable, "-c", code, *options, "status"],
+            capture_output=True,
+            text=True,
+            timeout=ENDS_S,
+            check=False,
+            cwd=ROOT,
+        )
+        assert told.returncode == 1
+        said.append(told.stderr)
+    assert said[0] == (
+        "Error: defect in the recorder: ModuleNotFoundError: No module named"
+        " 'recorder.cli.nowhere'; the same with --debug shows where\n"
     )
-    assert "Traceback" in program("check", "--debug", "--config", file).stderr
+    assert "Traceback" in said[1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to the superuser")
+def test_what_may_not_be_read_is_told_in_one_sentence(tmp_path: Path) -> None:
+    Spool.make(tmp_path / "spool")
+    (tmp_path / "spool" / "sessions").chmod(0)
+    commands: list[list[str | Path]] = [["verify", tmp_path], ["sessions", "--spool", tmp_path]]
+    for command in commands:
+        result = call(*command)
+        assert result.exit_code == 1
+        assert result.stderr == f"Error: {tmp_path / 'spool' / 'sessions'}: Permission denied\n"
+
+
+def test_what_cannot_be_read_is_told_in_one_sentence(tmp_path: Path) -> None:
+    Spool.make(tmp_path / "spool")
+    folder = tmp_path / "spool" / "sessions"
+    folder.rmdir()
+    folder.touch()
+    commands: list[list[str | Path]] = [["verify", tmp_path], ["sessions", "--spool", tmp_path]]
+    for command in commands:
+        result = call(*command)
+        assert result.exit_code == 1
+        assert result.stderr == f"Error: {folder}: Not a directory\n"
 
 
 def test_a_reader_that_has_enough_ends_the_program_quietly(tmp_path: Path) -> None:

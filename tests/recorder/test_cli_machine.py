@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,12 +13,33 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from drivers.base import Device
 from recorder import status
 from recorder.cli import recorder
 from recorder.cli.toml_text import resolved, toml
 from recorder.clock import boot_ns
 from recorder.configfile import load
 from tests.recorder.building import wait_until
+from tests.recorder.counting_device import Counting
+
+
+class Breaking(Counting):
+    """Raises, when it is opened, what no driver should."""
+
+    kind = "breaking"
+
+    def open(self) -> Device:
+        raise RuntimeError("it breaks when it is opened")
+
+
+class Unmade(Counting):
+    """Raises, when it is made, what no driver should."""
+
+    kind = "unmade"
+
+    def __init__(self) -> None:
+        raise RuntimeError("it is not made")
+
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from recorder.cli import main; main()"]
@@ -139,6 +161,75 @@ def test_values_that_the_server_has_no_place_for_are_a_finding_where_there_is_an
     assert "lane misfit: IMU requires 'acceleration'" in words(result)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("breaks: ", "RuntimeError: it breaks when it is opened"),
+        ("breaks: required = false", "RuntimeError: it breaks when it is opened"),
+    ],
+)
+def test_a_driver_that_raises_what_none_should_is_named_and_stops_no_other_lane(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    file = configured(tmp_path, name, 'counter: device = "other"')
+    module = "tests.recorder.counting_device:"
+    file.write_text(file.read_text().replace(f"{module}Counting", f"{__name__}:Breaking", 1))
+    result = call("check", "--config", file)
+    assert result.exit_code == 1
+    assert f"lane breaks: failed: driver '{__name__}:Breaking': {said}" in words(result)
+    assert "present: Acme Counter" in words(result)
+
+
+def test_a_driver_that_cannot_be_made_or_imported_is_named(tmp_path: Path) -> None:
+    file = configured(tmp_path, "a: ", "b: ")
+    (tmp_path / "broken_driver.py").write_text("1 / 0\n")
+    text = file.read_text().replace("tests.recorder.counting_device:Counting", "broken_driver:X", 1)
+    file.write_text(text.replace("tests.recorder.counting_device:Counting", f"{__name__}:Unmade"))
+    result = subprocess.run(
+        [*PROGRAM, "check", "--config", str(file)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=ENDS_S,
+        check=False,
+    )
+    assert result.returncode == 2
+    _, first, second = result.stderr.splitlines()
+    assert "(lane 'a'): driver 'broken_driver:X': ZeroDivisionError" in first
+    assert f"(lane 'b'): driver '{__name__}:Unmade': RuntimeError: it is not made" in second
+
+
+def test_a_spool_that_cannot_be_written_is_a_finding_of_check_and_refused_by_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    file = configured(tmp_path, "counter: ")
+    file.write_text(file.read_text().replace('"data"', '"file/data"'))
+    checked = call("check", "--config", file)
+    assert checked.exit_code == 1
+    assert "cannot write: Not a directory" in words(checked)
+    result = call("run", "--config", file)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: spool.directory: found ")
+
+
+def test_a_disk_without_room_is_told_before_the_run(tmp_path: Path) -> None:
+    file = configured(tmp_path, "counter: ")
+    file.write_text(file.read_text().replace("[spool]", f"[spool]\nfree_floor_bytes = {10**18}"))
+    assert "no room to record" in words(call("check", "--config", file))
+    result = call("run", "--config", file)
+    assert result.exit_code == 2
+    assert "no room to record" in result.stderr
+
+
+def test_check_leaves_nothing_behind(tmp_path: Path) -> None:
+    file = configured(tmp_path, "counter: ")
+    assert call("check", "--config", file).exit_code == 0
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+
+
 # --- status
 
 
@@ -174,6 +265,28 @@ def test_status_shows_state_rate_and_losses_by_cause(tmp_path: Path) -> None:
     facts = json.loads(call("status", "--run-dir", tmp_path, "--json").stdout)
     assert facts["lane-imu"]["losses"] == LOSSES
     assert not facts["lane-imu"]["silent"]
+
+
+def test_status_without_a_clock_says_what_is_recorded_and_when_more_is_sent(tmp_path: Path) -> None:
+    account = {"name": "imu", "stored": 0, "first_boot_ns": 0, "last_boot_ns": 5_000_000_000}
+    session = {
+        "id": "abc",
+        "state": "waiting",
+        "start_utc_ns": None,
+        "duration_ns": 0,
+        "quality": 0.9,
+        "quality_basis": "default",
+        "lanes": [account],
+    }
+    status.publish(tmp_path, "spool", {"state": "recording abc", "session": session})
+    assert "its first sample is awaited" in words(call("status", "--run-dir", tmp_path))
+    account["stored"], session["duration_ns"] = 1001, 5_000_000_000
+    status.publish(tmp_path, "spool", {"state": "recording abc", "session": session})
+    status.publish(tmp_path, "upload", {"state": "idle", "backlog_rows": 2292})
+    told = words(call("status", "--run-dir", tmp_path))
+    assert "since a time that is not known yet, 5.0 s" in told
+    assert "awaited" not in told
+    assert "idle, 2,292 samples to send when a part is full or the session ends" in told
 
 
 def test_a_silent_process_is_a_finding(tmp_path: Path) -> None:
@@ -232,6 +345,46 @@ def test_run_records_until_ctrl_c_and_closes_the_session(
     assert (one["state"], one["end_reason"]) == ("closed", "shutdown")
     assert one["lanes"][0]["stored"] > 20
     assert call("verify", tmp_path / "data").exit_code == 0
+
+
+def test_a_second_run_on_the_same_spool_ends_at_once_and_leaves_the_first_alone(
+    tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    file = configured(tmp_path, "counter: ")
+    process = started("run", "--config", file)
+    wait_until(lambda: session_of(tmp_path / "run").get("duration_ns", 0) > 0)
+    second = subprocess.run(
+        [*PROGRAM, "run", "--config", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_S,
+        check=False,
+    )
+    assert second.returncode == 1
+    (line,) = second.stderr.splitlines()
+    assert "writes to it already" in line
+    process.send_signal(signal.SIGINT)
+    assert process.wait(ENDS_S) == 0
+
+
+def test_a_second_ctrl_c_leaves_the_upload_for_next_time(tmp_path: Path) -> None:
+    upload = 'mode = "live"\nserver = "grpc://127.0.0.1:1"\ndrain_s = 300'
+    file = configured(tmp_path, "counter: ", upload=upload)
+    command = [*PROGRAM, "run", "--config", str(file)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        wait_until(lambda: session_of(tmp_path / "run").get("duration_ns", 0) > 0)
+        process.send_signal(signal.SIGINT)
+        for line in process.stderr:
+            if "waiting up to 300 s for the server" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=ENDS_S)
+        finally:
+            process.kill()
+        assert process.returncode == 1
 
 
 def test_a_process_becomes_itself_and_carries_no_validator(
@@ -294,7 +447,11 @@ def test_what_waits_is_sent_once_and_told(
     assert url.startswith("grpc://127.0.0.1:")
     sent = call("upload", "--config", file, "--server", url, "--json")
     assert sent.exit_code == 0, sent.output
-    assert json.loads(sent.stdout) == {"done": [one["id"]], "parked": {}}
+    assert json.loads(sent.stdout) == {"done": [one["id"]], "parked": {}, "before": {}}
+    again = call("upload", "--config", file, "--server", "grpc://127.0.0.1:1")
+    assert again.exit_code == 0
+    assert f"{one['id']}: was delivered before (to {url})" in words(again)
+    assert "Nothing waits to be sent." in words(again)
     (there,) = json.loads(call("sessions", "--server", url, "--json").stdout)
     assert there["id"] == one["id"]
     assert there["lanes"][0]["delivered"] == one["lanes"][0]["stored"]

@@ -29,6 +29,7 @@ from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.spool import Spool
 from recorder.upload.describe import sequence_metadata
+from tests.recorder.building import shelf
 
 PROGRAM = [sys.executable, "-c", "from recorder.cli import main; main()"]
 FIELDS = (Field("acceleration.x", ">i2", "m/s^2"),)
@@ -99,13 +100,15 @@ def made(tmp_path: Path) -> Made:
 def test_sessions_of_a_spool_are_listed_for_people(made: Made) -> None:
     result = call("sessions", "--spool", made.folder / "spool")
     assert result.exit_code == 0
-    expected = f"{made.session.id[:8]} closed 2014-03-26 12:38:25 2.5 s 0.8333 delivered 250"
+    expected = (
+        f"{made.session.id[:8]} closed 2014-03-26 12:38:25 2.5 s 0.8333 held in the spool 250"
+    )
     assert expected in words(result)
 
 
 def test_the_folder_around_a_spool_will_do(made: Made) -> None:
     (one,) = facts("sessions", "--spool", made.folder)
-    assert one == made.session.to_dict()
+    assert one == {**made.session.to_dict(), "destination": "spool"}
 
 
 def test_the_configuration_says_where_the_spool_is(made: Made) -> None:
@@ -132,7 +135,10 @@ def test_what_the_uploader_settled_stands_above_the_spool(made: Made) -> None:
     log.record({"entry": "final", "session": final.to_dict()})
     log.close()
     (one,) = facts("sessions", "--spool", made.folder)
-    assert one["identifier"] == "settled"
+    assert (one["identifier"], one["destination"]) == ("settled", "server")
+    told = words(call("show", final.id, "--spool", made.folder))
+    assert "0.8333 delivered, worst" in told
+    assert "held in the spool" not in told
 
 
 def test_a_session_without_a_whole_record_is_named_and_hides_no_other(made: Made) -> None:
@@ -154,12 +160,28 @@ def test_show_tells_the_whole_record_by_the_beginning_of_its_id(made: Made) -> N
         "closed, recording stopped (shutdown)",
         "2014-03-26T12:38:25.100Z (clock: gps)",
         "duration 2.5 s",
-        "0.8333 delivered, worst lane 0.8333 (imu), at least 0.8333",
+        "0.8333 held in the spool, worst lane 0.8333 (imu), at least 0.8333",
         "imu 100 Hz 300 300 250 250 0 50",
         "imu: 50 ring full",
     ):
         assert part in told
-    assert facts("show", made.session.id, "--spool", made.folder) == made.session.to_dict()
+    told_as_json = facts("show", made.session.id, "--spool", made.folder)
+    assert told_as_json == {**made.session.to_dict(), "destination": "spool"}
+
+
+def test_where_nothing_was_recorded_nobody_says_that_nothing_was_lost(tmp_path: Path) -> None:
+    with shelf(tmp_path) as one:
+        session_id = one.recording.session.id
+        assert "Nothing yet." in call("show", session_id, "--spool", tmp_path).stdout
+        one.recording.end("shutdown", is_destination=True)
+        told = call("show", session_id, "--spool", tmp_path).stdout
+        assert "Nothing was recorded." in told
+        assert "lost." not in told
+    with shelf(tmp_path / "second") as one:
+        one.producer.put(10)
+        one.commit()
+        told = call("show", one.recording.session.id, "--spool", tmp_path / "second").stdout
+        assert "Nothing was lost." in told
 
 
 def test_show_of_no_or_of_several_sessions_is_a_finding(made: Made) -> None:
@@ -261,7 +283,8 @@ def test_sessions_of_a_server_are_told_by_their_newest_record(made: Made, statio
         put_lines(client, "live", "recorder/session/p000001", {**beat, "revision": 2}, beat)
     found = {one["sequence"]: one for one in facts("sessions", "--server", station)}
     assert list(found) == ["done", "live", "new"]
-    assert found["done"] == {**from_here, "sequence": "done"}
+    assert found["done"] == {**from_here, "sequence": "done", "is_announcement": False}
+    assert (found["live"]["is_announcement"], found["new"]["is_announcement"]) == (False, True)
     assert found["live"]["state"] == "open"
     assert found["live"]["revision"] == beat["revision"]
     assert found["new"]["state"] == "waiting"
@@ -275,6 +298,16 @@ def test_show_finds_a_recording_on_a_server(made: Made, station: str) -> None:
     result = call("show", made.session.id[:6], "--server", station)
     assert result.exit_code == 0
     assert "imu: 50 ring full" in words(result)
+
+
+def test_of_a_recording_of_which_a_server_holds_nothing_only_that_is_told(
+    made: Made, station: str
+) -> None:
+    with MosaicoClient.connect_url(station) as client:
+        client.create_sequence("one", sequence_metadata(made.session, mapping(made.session)))
+    told = call("show", made.session.id[:6], "--server", station).stdout
+    assert "The server was told that it began, and nothing else" in told
+    assert "lost." not in told
 
 
 def test_a_server_that_does_not_answer_is_a_finding(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ class Case:
         rate_hz: the contract.
         count: samples that the model made.
         lost: which of them are not stored, and are counted.
-        quiet: how long the device says nothing before the lane stops, in seconds, and how many
-            slots of that the lane counts.
+        quiet: how long the device says nothing before the lane stops, in seconds; when in that
+            time the lane counts the silence (0: never); how many slots it counts in all.
     """
 
-    def __init__(self, lane="imu", *, rate_hz=200.0, count=60, lost=(), quiet=(0.0, 0)):
+    def __init__(self, lane="imu", *, rate_hz=200.0, count=60, lost=(), quiet=(0.0, 0.0, 0)):
         period_ns = round(SECOND_NS / rate_hz)
-        quiet_s, booked = quiet
+        quiet_s, looked_s, booked = quiet
         self.produced = [
             Produced(n, at_ns, at_ns, {"a": [math.sin(n)], "b": []})
             for n, at_ns in enumerate(range(SECOND_NS, SECOND_NS + count * period_ns, period_ns))
@@ -51,7 +51,9 @@ class Case:
                         "b": None,
                     }
                 )
-        self.stopped_ns = self.produced[-1].boot_ns + round(quiet_s * SECOND_NS)
+        last_ns = self.produced[-1].boot_ns
+        self.stopped_ns = last_ns + round(quiet_s * SECOND_NS)
+        self.looked_ns = last_ns + round(looked_s * SECOND_NS) if looked_s else 0
         held, gone = len(self.rows), len(lost) + booked
         self.account = LaneLedger(
             name=lane,
@@ -64,7 +66,7 @@ class Case:
         )
 
     def result(self):
-        stored = Stored(self.rows, self.account.lost_absent, self.stopped_ns)
+        stored = Stored(self.rows, self.account.lost_absent, self.looked_ns, self.stopped_ns)
         return reconcile(self.account, stored, self.produced, self.read)
 
     def findings(self):
@@ -204,27 +206,30 @@ def test_a_silence_inside_is_due_and_must_be_counted():
     assert "3 produced or due samples are not stored, but 2 are" in case.findings()
 
 
-@pytest.mark.parametrize(("booked", "is_right"), [(8, False), (9, True), (10, False)])
-def test_a_silence_until_the_end_is_due_slot_by_slot(booked, is_right):
-    case = Case("gps", rate_hz=1.0, count=5, quiet=(10.4, booked))
-    assert ("behind the last row 9 to 9 were due" not in case.findings()) is is_right
-    assert case.result().silent == 9
+@pytest.mark.parametrize(
+    ("quiet_s", "looked_s", "due"),
+    [(10.4, 9.5, 8), (11.4, 9.5, 10), (10.4, 0.0, 9), (2.9, 0.0, 0), (3.4, 0.0, 2)],
+)
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_a_silence_until_the_end_is_due_slot_by_slot(quiet_s, looked_s, due, off):
+    case = Case("gps", rate_hz=1.0, count=5, quiet=(quiet_s, looked_s, due + off))
+    found = f"behind the last row {due} were due, but {due + off} are" in case.findings()
+    assert found is (off != 0)
+    assert case.result().silent == due
 
 
-@pytest.mark.parametrize(("booked", "is_right"), [(0, False), (1, True), (2, True), (3, False)])
-def test_a_slot_that_ends_while_the_lane_ends_may_be_counted_or_not(booked, is_right):
-    case = Case("gps", rate_hz=10.0, quiet=(0.302, booked))
-    assert ("behind the last row 1 to 2 were due" not in case.findings()) is is_right
+def test_a_last_moment_too_short_for_a_slot_is_not_due():
+    assert Case(rate_hz=200.0, quiet=(0.09, 0.0, 0)).findings() == ""
 
 
 def test_the_last_row_lost_before_a_silence_is_not_hidden_by_it():
-    case = Case("gps", rate_hz=1.0, count=5, quiet=(10.4, 9))
+    case = Case("gps", rate_hz=1.0, count=5, quiet=(10.4, 9.5, 8))
     case.forget(4)
-    assert "behind the last row 10 to 10 were due, but 9 are" in case.findings()
+    assert "behind the last row 9 were due, but 8 are" in case.findings()
 
 
 def test_a_row_lost_before_a_silence_at_the_end_is_not_hidden_by_it():
-    case = Case("gps", rate_hz=1.0, count=5, quiet=(10.4, 9))
+    case = Case("gps", rate_hz=1.0, count=5, quiet=(10.4, 9.5, 8))
     case.forget(2)
     assert "1 produced or due samples are not stored, but 0 are counted" in case.findings()
 
@@ -233,7 +238,7 @@ def test_samples_behind_the_last_row_must_be_counted():
     case = Case(lost=(58, 59))
     assert case.findings() == ""
     case.account.lost_absent = 1
-    assert "behind the last row 2 to 2 were due, but 1 are" in case.findings()
+    assert "behind the last row 2 were due, but 1 are" in case.findings()
 
 
 def test_a_lane_that_stored_nothing_is_found():

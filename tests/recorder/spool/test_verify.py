@@ -7,7 +7,9 @@ import pytest
 
 from recorder import record
 from recorder.errors import SpoolError, SpoolFormatError
+from recorder.session.session import Session
 from recorder.spool.findings import LaneCheck
+from recorder.spool.journal import Journal
 from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
 from tests.recorder.building import Shelf, shelf
@@ -151,6 +153,48 @@ def test_a_file_cut_off_in_its_head_is_a_torn_tail(tmp_path: Path) -> None:
     assert found.torn_bytes == 6
     assert found.is_sound
     one.close()
+
+
+@pytest.mark.parametrize("raw", [b"garbage", b"RSEG\0\0\0\x09 another version", b"\0\1"])
+def test_a_file_that_is_no_segment_is_a_finding(tmp_path: Path, raw: bytes) -> None:
+    one = filled(tmp_path)
+    path = one.segments()[0].parent / "000000000090-00000000000000aa.seg"
+    path.write_bytes(raw)
+    found = lane(tmp_path)
+    assert found.problems == [f"{path}: is no segment"]
+    assert (found.torn_bytes, found.damaged_bytes) == (0, len(raw))
+    one.close()
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(200)])
+def test_a_file_whose_bytes_never_reached_the_disk_is_torn(tmp_path: Path, raw: bytes) -> None:
+    one = filled(tmp_path)
+    (one.segments()[0].parent / "000000000090-00000000000000aa.seg").write_bytes(raw)
+    found = lane(tmp_path)
+    assert (found.torn_bytes, found.is_sound) == (len(raw), True)
+    one.close()
+
+
+def test_the_state_is_what_the_uploader_settled(tmp_path: Path) -> None:
+    one = filled(tmp_path)
+    one.recording.end("shutdown", is_destination=False)
+    (before,) = verify(tmp_path / "spool").sessions
+    final = Session.from_dict(one.recording.session.to_dict())
+    final.finish()
+    log = Journal(tmp_path / "upload" / final.id)
+    log.record({"entry": "final", "session": final.to_dict()})
+    log.close()
+    (after,) = verify(tmp_path / "spool").sessions
+    assert (before.state, after.state) == ("open", "closed")
+    one.close()
+
+
+def test_a_spool_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    Spool.make(tmp_path)
+    (tmp_path / "sessions").rmdir()
+    (tmp_path / "sessions").touch()
+    with pytest.raises(NotADirectoryError):
+        verify(tmp_path)
 
 
 def test_a_segment_that_is_gone_is_missed_unless_a_tombstone_says_so(tmp_path: Path) -> None:

@@ -175,9 +175,17 @@ def test_what_is_done_is_not_sent_again(drive, station):
     config = drive.config(station.url)
     upload_once(config)
     before = (config.upload_dir / drive.id).read_bytes()
-    assert upload_once(config).done == [drive.id]
+    again = upload_once(config)
+    assert (again.done, again.before) == ([], {drive.id: station.url})
     assert (config.upload_dir / drive.id).read_bytes() == before
     assert paths(station.url) == ["camera", "gps", "imu", "recorder/session", "recorder/summary"]
+
+
+def test_what_went_to_one_server_is_not_told_of_another_that_nobody_asked(drive, station):
+    record(drive)
+    upload_once(drive.config(station.url))
+    elsewhere = upload_once(drive.config("grpc://127.0.0.1:1"))
+    assert (elsewhere.done, elsewhere.before) == ([], {drive.id: station.url})
 
 
 def test_two_sessions_become_two_sequences_oldest_first(drive, station):

@@ -1,0 +1,73 @@
+"""Whether there is a place to record to: folders that can be made and written, on a disk with room.
+
+What is tried leaves nothing behind: neither a folder nor a file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from recorder.configfile.values import shown
+from recorder.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recorder.config import Config
+
+_TRIED_BYTES = 4096
+
+
+def room_bytes(config: Config) -> int:
+    """Return how many bytes the spool's disk has free above its floor."""
+    stat = os.statvfs(_there(config.spool.directory))
+    return max(0, stat.f_bavail * stat.f_frsize - config.spool.free_floor_bytes)
+
+
+def spool_problems(config: Config) -> list[str]:
+    """Return why nothing can be recorded to the spool's directory, in one line; empty if it can."""
+    problems = _unwritable("directory", config.spool.directory)
+    # A spool that is there makes room for itself, by giving up what is oldest.
+    if not problems and not config.spool_dir.exists() and not room_bytes(config):
+        floor_bytes = config.spool.free_floor_bytes
+        return [
+            f"spool.directory: found {shown(config.spool.directory)}; its disk has less free than"
+            f" spool.free_floor_bytes, {floor_bytes}, so that there is no room to record"
+        ]
+    return problems
+
+
+def check_place(config: Config) -> None:
+    """Check that the spool and run_dir can be made and written, and that a new spool has room.
+
+    Raises:
+        ConfigError: they cannot; one line for each problem.
+    """
+    problems = spool_problems(config) + _unwritable("run_dir", config.spool.run_dir)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _unwritable(key: str, path: Path) -> list[str]:
+    try:
+        _try(_there(path))
+    except OSError as error:
+        user = os.geteuid()
+        return [f"spool.{key}: found {shown(path)}; user {user} cannot write: {error.strerror}"]
+    return []
+
+
+def _there(path: Path) -> Path:
+    """Return the folder itself, or the nearest above it that is there: it would be made in that."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def _try(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_TRIED_BYTES))
+        file.flush()
+        os.fsync(file.fileno())

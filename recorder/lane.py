@@ -87,8 +87,9 @@ class Lane:
                 self._wait(stop, PAUSES_S[min(failures, len(PAUSES_S) - 1)])
                 failures += 1
         self._notifier.stopping()
-        self._booking.end(self._told_ns or boot_ns())
-        self._event({"event": "stopped"})
+        told_ns = self._told_ns or boot_ns()
+        self._booking.end(told_ns)
+        self._event({"event": "stopped", "told_boot_ns": told_ns})
         self._state = "stopped"
         self._sign()
 

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from recorder import status
 from recorder.config import to_json
 from recorder.errors import SpoolError
 from recorder.service import Stop, stop_on_signals
@@ -116,12 +117,27 @@ class Runner:
         recording = [name for name in self._commands if name.startswith("lane:")] + ["spool"]
         found = [f"{name} was not running at the end" for name in recording if name in self._due]
         self._due.clear()
-        codes = {**self._end(recording[:-1]), **self._end(["spool"])}
-        found += [f"{name} ended with {code}" for name, code in codes.items() if code]
+        codes = self._end(recording[:-1])
+        self._await_spool()
+        codes |= self._end(["spool"])
+        # A lane that was just being started has read nothing; its absence is counted.
+        clean = (0, -signal.SIGTERM)
+        found += [f"{name} ended with {code}" for name, code in codes.items() if code not in clean]
         if self._config.upload.mode != "off" and not self._drain(hurry or Stop()):
             found.append("not everything was uploaded in time; it goes on next time")
         self._end(["upload", "web"])
         return found
+
+    def _await_spool(self) -> None:
+        """See to it that the spool process runs and can be told to end: it ends the session."""
+        if self.pid("spool") is None:
+            self._start("spool")
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s and (pid := self.pid("spool")) is not None:
+            sign = status.read(self._config.spool.run_dir, "spool") or {}
+            if sign.get("pid") == pid:
+                return
+            time.sleep(POLL_S)
 
     def _drain(self, hurry: Stop) -> bool:
         """Wait until nothing is left to send; return whether it came to that."""

@@ -18,7 +18,8 @@ from rich.console import Console
 from drivers.sim.world import World
 from recorder.demo import report, stage
 from recorder.demo.processes import Usage, usage
-from recorder.demo.reconcile import LaneResult, reconcile_lane
+from recorder.demo.reconcile import reconcile_lane
+from recorder.demo.result import LaneResult
 from recorder.errors import ConfigError, RecorderError
 from recorder.runner import POLL_S, Runner
 from recorder.session.session import Session
@@ -144,10 +145,14 @@ def _record(config: Config, seconds: float, kills: Sequence[Kill]) -> tuple[list
             if left and passed_s >= left[0].at_s and _kill(runner, left[0].name):
                 del left[0]
             time.sleep(POLL_S)
+        left = [one for one in left if not _kill(runner, one.name)]
         named = [(name, pid) for name in runner.names if (pid := runner.pid(name))]
         used = [found for name, pid in named if (found := usage(name, pid))]
         missed = [f"{one}: it was never killed, since it did not run" for one in left]
-        return used, [*missed, *runner.stop()]
+        # A lane that was killed and not back yet is counted by the recording's end, and judged.
+        ends = ("was not running at the end", f"ended with {-signal.SIGKILL}")
+        expected = {f"{one.name} {end}" for one in kills for end in ends}
+        return used, [*missed, *(text for text in runner.stop() if text not in expected)]
     finally:
         runner.kill()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from recorder.demo.processes import Usage
-    from recorder.demo.reconcile import LaneResult
+    from recorder.demo.result import LaneResult
     from recorder.session.session import Session
 
 

@@ -38,7 +38,7 @@ class Stored:
         rows: in the order of the file.
         lost: samples that the lane had counted as lost when it last said anything.
         silent_boot_ns: when the lane last counted a silence behind the last row; 0 if it did not.
-        stopped_boot_ns: when the lane stopped; 0 if it does not say.
+        stopped_boot_ns: when the lane was told to end; 0 if it died before.
     """
 
     rows: Sequence[Row]
@@ -59,7 +59,8 @@ def stored_rows(spool: Spool, session_id: str, lane: str) -> Stored:
                 if header.kind == record.DATA:
                     said_ns.clear()
                 elif header.kind == record.EVENT:
-                    said_ns[json.loads(bytes(payload))["event"]] = header.boot_ns
+                    said = json.loads(bytes(payload))
+                    said_ns[said["event"]] = said.get("told_boot_ns", header.boot_ns)
                 rows += [
                     Row(header.seqno + index, header.boot_ns + index * header.period_ns, lost)
                     for index in range(header.rows)

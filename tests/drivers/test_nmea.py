@@ -429,3 +429,7 @@ def test_no_fields_make_it_fail(address, fields):
     for epoch in decode(",".join([address, *fields])):
         for value in (epoch.latitude_deg, epoch.altitude_m, epoch.speed_mps, epoch.hdop):
             assert value is None or math.isfinite(value)
+
+
+def test_a_gsa_that_is_said_five_times_uses_its_satellites_once():
+    assert one(RMC, *["GPGSA,A,3,01,02,03,04,,,,,,,,,2.0,0.9,1.8"] * 5).satellites == 4

@@ -220,3 +220,10 @@ def test_a_log_is_cut_where_the_time_changes_and_keeps_every_byte(tmp_path):
 def test_rendered_minutes_never_reach_sixty():
     assert b",4800.000000,N," in render(Fix(0, 47.9999999999, 11.0))
     assert b",01059.999940,W," in render(Fix(0, -47.5, -10.999999))
+
+
+def test_a_sentence_without_a_time_begins_an_epoch_where_its_kind_comes_again(tmp_path):
+    line = seal("GPRMC,,V,,,,,,,,,,N")
+    log = tmp_path / "cold.log"
+    log.write_bytes(line * 2)
+    assert [burst.data for burst in log_epochs(log)] == [line, line]

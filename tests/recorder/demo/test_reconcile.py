@@ -276,3 +276,29 @@ def test_a_sample_that_the_model_made_late_leaves_no_slot_without_one():
     case.rows[30] = dataclasses.replace(case.rows[30], boot_ns=late_ns)
     case.read[30]["timestamp_ns"] = late_ns + 10**18
     assert case.findings() == ""
+
+
+def died(case: Case, made_later: int, counted: int):
+    """Let the lane die at its last row while its model goes on; the recording's end counts."""
+    stored = Stored(case.rows, 0, 0, 0)
+    period_ns = case.produced[1].boot_ns - case.produced[0].boot_ns
+    last_ns, first = case.produced[-1].boot_ns, len(case.produced)
+    later_ns = [last_ns + (n + 1) * period_ns for n in range(made_later + 50)]
+    later = [Produced(first + n, at, at, {"a": [0.0], "b": []}) for n, at in enumerate(later_ns)]
+    case.account.lost_absent += counted
+    case.account.expected += counted
+    ended_ns = last_ns + made_later * period_ns
+    produced = [*case.produced, *later]
+    return reconcile(case.account, stored, produced, case.read, ended_boot_ns=ended_ns)
+
+
+def test_what_the_recordings_end_counts_for_a_dead_lane_is_held_against_its_model():
+    result = died(Case(), made_later=100, counted=99)
+    assert result.findings == []
+    assert result.produced == 160  # what the model made after the end is nobody's
+
+
+@pytest.mark.parametrize("counted", [0, 50, 96])
+def test_a_dead_lane_that_is_counted_short_is_found(counted):
+    findings = died(Case(), made_later=100, counted=counted).findings
+    assert "100 samples were made behind its last row" in " ".join(findings)

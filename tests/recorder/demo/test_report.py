@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from recorder.demo import report
-from recorder.demo.reconcile import LaneResult
+from recorder.demo.result import LaneResult
 from recorder.session.ledger import CAUSES
 from recorder.session.session import Session
 

@@ -35,14 +35,19 @@ def passes(seconds: float) -> None:
     wait_until(lambda: boot_ns() > until_ns)
 
 
+def record_until_the_disk_is_full(one: Machine) -> None:
+    spool = one.start("spool")
+    one.start("lane")
+    grows(one)
+    # A limit on the size of files is the full disk, and nobody needs to be root for it.
+    hard = resource.prlimit(spool.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(spool.pid, resource.RLIMIT_FSIZE, (60_000, hard))
+    wait_until(lambda: "cannot write" in one.sign("spool")["state"])
+
+
 def test_what_a_full_disk_did_not_take_until_the_end_is_counted(tmp_path: Path) -> None:
     with machine(tmp_path, rate_hz=500, segment_bytes=1 << 20) as one:
-        spool = one.start("spool")
-        one.start("lane")
-        grows(one)
-        hard = resource.prlimit(spool.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(spool.pid, resource.RLIMIT_FSIZE, (60_000, hard))
-        wait_until(lambda: "cannot write" in one.sign("spool")["state"])
+        record_until_the_disk_is_full(one)
         stored = one.stored()
         wait_until(lambda: one.sign("lane-imu")["samples"] > stored + 200)
         assert one.end("lane") == 0
@@ -56,12 +61,7 @@ def test_what_a_full_disk_did_not_take_until_the_end_is_counted(tmp_path: Path) 
 
 def test_what_an_earlier_recording_left_in_the_ring_is_not_the_next_ones(tmp_path: Path) -> None:
     with machine(tmp_path, rate_hz=500, segment_bytes=1 << 20) as one:
-        spool = one.start("spool")
-        one.start("lane")
-        grows(one)
-        hard = resource.prlimit(spool.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(spool.pid, resource.RLIMIT_FSIZE, (60_000, hard))
-        wait_until(lambda: "cannot write" in one.sign("spool")["state"])
+        record_until_the_disk_is_full(one)
         one.end("lane")
         one.end("spool")
         first, _ = newest(one)

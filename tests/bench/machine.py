@@ -45,6 +45,8 @@ def _file_system(path: Path) -> str:
     whole = path.resolve()
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     above = [one for one in mounts if whole.is_relative_to(one[1])]
+    if not above:
+        return "not known"  # a changed root: its mounts do not reach up to it
     # Of two mounts on one place the later one is seen.
     device, _, kind, *_ = max(reversed(above), key=lambda one: len(one[1]))
     return f"{kind} on {device}"

@@ -16,6 +16,7 @@ from recorder import config, status
 from recorder.runner import RESTART_PAUSES_S, Runner
 from recorder.service import Stop
 from recorder.spool.journal import Journal
+from recorder.spool.spool import Spool
 from tests.recorder.building import shelf, wait_until
 
 AWAY = "grpc://127.0.0.1:1"
@@ -90,6 +91,9 @@ def test_a_process_that_waits_for_its_restart_at_the_end_is_named(tmp_path: Path
         wait_until(lambda: runner.pid("spool") is None)
         runner.poll()
         assert "spool was not running at the end" in runner.stop()
+    spool = Spool(tmp_path / "spool")
+    (session_id,) = spool.session_ids()
+    assert spool.session(session_id).recording == "stopped"  # it was started once more for that
 
 
 def test_a_second_request_to_end_ends_the_wait_for_a_server(

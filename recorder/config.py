@@ -65,6 +65,9 @@ class Lane(Table):
             of this lane.
         ring_bytes: size of the ring between lane and spool, in bytes; None: 1 MiB, or 32 MiB for
             pictures.
+        priority: which lanes' recordings go first when the disk is full: the smallest, -100 to 100.
+            Among equals pictures go first, then rows, the lane with most samples per second first:
+            camera before IMU before GPS.
         metadata: free facts that reach the topic.
         options: the driver's own keys.
     """
@@ -76,6 +79,7 @@ class Lane(Table):
     weight: Annotated[float, Bounds(gt=0)] = 1.0
     on_error: OnError = "raise"
     ring_bytes: Annotated[int, Bounds(ge=65_536, le=1024 * MIB)] | None = None
+    priority: Annotated[int, Bounds(ge=-100, le=100)] = 0
     metadata: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -141,16 +145,29 @@ class Spool(Table):
     Args:
         directory: the recorder's directory on disk; the spool proper is ``spool`` in it.
         run_dir: rings, life signs and the command socket; in memory.
+        marker: name of a file in `directory` that only the mounted partition has: while it is
+            missing nothing is written there, and the rings hold what they can. Empty: no partition
+            of its own is waited for.
         commit_interval_s: time between two group commits, 0.05 to 10 s: what a power cut may cost.
+        loss_window_s: on a slow disk the time between two commits grows, up to this: what a power
+            cut may cost at worst. At least `commit_interval_s`, at most 60 s.
         segment_bytes: a file of a lane that is as large as this is sealed, 64 KiB to 1 GiB.
-        free_floor_bytes: space that is kept free on the disk.
+        free_floor_bytes: space that is kept free on the disk, by giving up what is least needed.
+        max_bytes: what the spool may hold, kept in the same way; 0: as much as the disk takes. At
+            least twice `segment_bytes`: what is being written is never given up.
+        pin_share: most that pins may hold, as a share of `max_bytes`, or of the disk without its
+            floor if there is no maximum: 0 to 1.
     """
 
     directory: Path = Path("/var/lib/recorder")
     run_dir: Path = Path("/run/recorder")
+    marker: Annotated[str, Bounds(max_length=255)] = ""
     commit_interval_s: Annotated[float, Bounds(ge=0.05, le=10)] = 0.5
+    loss_window_s: Annotated[float, Bounds(ge=0.05, le=60)] = 2.0
     segment_bytes: Annotated[int, Bounds(ge=65_536, le=1024 * MIB)] = 16 * MIB
     free_floor_bytes: Annotated[int, Bounds(ge=0)] = 512 * MIB
+    max_bytes: Annotated[int, Bounds(ge=0)] = 0
+    pin_share: Annotated[float, Bounds(ge=0, le=1)] = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ RecorderError
 ├── ConfigError            the configuration is wrong: exit 2, do not restart
 ├── RingError              not a ring of this recorder: the lane makes a new one
 ├── SpoolError
+│   ├── NotMountedError    its partition is not there: the spool process waits for it
 │   ├── SpoolFormatError   a spool of another format: left untouched
 │   └── DamagedError       bytes that do not verify: the file is kept and named, reading goes on
 └── RemoteError
@@ -28,6 +29,10 @@ class RingError(RecorderError):
 
 class SpoolError(RecorderError):
     """The spool on disk cannot be used as asked."""
+
+
+class NotMountedError(SpoolError):
+    """The partition that the spool lies on is not mounted; nothing is written in its place."""
 
 
 class SpoolFormatError(SpoolError):

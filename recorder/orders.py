@@ -9,20 +9,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from recorder.clock import boot_ns
 from recorder.errors import RecorderError
+from recorder.spool import pinning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recorder.record import Anchor
+    from recorder.spool.quota import Room
     from recorder.spool.recording import Recording
 
 
 class Spooler(Protocol):
     """What the spool's process offers to whoever orders something; see `recorder.spooler`."""
 
-    recording: Recording | None
     identifier: str
-    anchors: list[Anchor]
+
+    @property
+    def recording(self) -> Recording | None:
+        """The session that is being recorded."""
+
+    @property
+    def anchors(self) -> list[Anchor]:
+        """What time it was in this boot, oldest first."""
+
+    @property
+    def room(self) -> Room:
+        """What keeps room on the spool's disk, and knows what lies there."""
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
@@ -62,8 +74,7 @@ def _status(spooler: Spooler) -> dict[str, Any]:
 def _start(spooler: Spooler) -> dict[str, Any]:
     if spooler.recording is not None:
         raise RecorderError(f"session {spooler.recording.session.id} is being recorded already")
-    spooler.recording = spooler.announce()
-    return {"id": spooler.recording.session.id}
+    return {"id": spooler.announce().session.id}
 
 
 def _stop(spooler: Spooler) -> dict[str, Any]:
@@ -113,6 +124,16 @@ def _set(
     return {"id": session.id, "identifier": session.identifier}
 
 
+def _pin(
+    spooler: Spooler, start: str, from_s: float | None = None, to_s: float | None = None
+) -> dict[str, Any]:
+    return pinning.pin(spooler.room, spooler.recording, start, from_s, to_s)
+
+
+def _unpin(spooler: Spooler, start: str) -> dict[str, Any]:
+    return pinning.unpin(spooler.room, spooler.recording, start)
+
+
 def _running(spooler: Spooler) -> Recording:
     if spooler.recording is None:
         raise RecorderError("no session is being recorded")
@@ -126,4 +147,6 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "new": _new,
     "mark": _mark,
     "set": _set,
+    "pin": _pin,
+    "unpin": _unpin,
 }

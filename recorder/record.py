@@ -45,9 +45,10 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterable, Sequence
 
 MAGIC = b"RREC"
@@ -60,8 +61,11 @@ MOST_PAYLOAD_BYTES = 64 * 1024 * 1024
 _BODY = struct.Struct("<4sBBHQQQIIqqQ6Q")
 _TAIL = struct.Struct("<I4s")
 _WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
-_CRC_OFFSET = _BODY.size
+#: The checksum covers the header up to here, and the payload.
+CRC_OFFSET = _BODY.size
 HEADER_BYTES = _WHOLE.size
+#: Places of some values in what `unpack_fields` returns.
+KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, PERIOD_NS, CRC = 2, 4, 5, 7, 8, 9, 10, 18
 _ANCHOR = struct.Struct("<qqqqB")
 ANCHOR_SOURCES = ("none", "rtc", "ntp", "gps", "pps")
 
@@ -224,51 +228,43 @@ def unpack(raw: bytes | memoryview) -> Header | None:
     Returns:
         The header, or None if magic, version, kind or length cannot be those of a record.
     """
-    (
-        magic,
-        version,
-        kind,
-        lane,
-        epoch,
-        position,
-        seqno,
-        rows,
-        payload_bytes,
-        boot_ns,
-        period_ns,
-        expected,
-        source,
-        absent,
-        broken,
-        ring,
-        _,
-        _,
-        crc,
-        end_magic,
-    ) = _WHOLE.unpack_from(raw)
-    if magic != MAGIC or end_magic != END_MAGIC or version != VERSION or kind not in KINDS:
-        return None
-    if payload_bytes > MOST_PAYLOAD_BYTES:
-        return None
-    losses = Losses(source, absent, broken, ring)
-    return Header(
-        kind,
-        lane,
-        epoch,
-        position,
-        seqno,
-        rows,
-        payload_bytes,
-        boot_ns,
-        period_ns,
-        expected,
-        losses,
-        crc,
+    fields = unpack_fields(raw)
+    return header_of(fields) if is_plausible(fields) else None
+
+
+_HEADER_NAMES = (
+    *("kind", "lane", "epoch", "position", "seqno", "rows", "payload_bytes"),
+    *("boot_ns", "period_ns", "expected"),
+)
+
+
+def unpack_fields(raw: bytes | memoryview | mmap.mmap, offset: int = 0) -> tuple[Any, ...]:
+    """Return the 20 values of a header as they lie there, whatever they are.
+
+    For whoever walks over many records: a tuple costs a sixth of a `Header`.
+    """
+    return _WHOLE.unpack_from(raw, offset)
+
+
+def is_plausible(fields: tuple[Any, ...]) -> bool:
+    """Tell whether magic, version, kind and length can be those of a record."""
+    return (
+        fields[0] == MAGIC
+        and fields[-1] == END_MAGIC
+        and fields[1] == VERSION
+        and fields[2] in KINDS
+        and fields[PAYLOAD_BYTES] <= MOST_PAYLOAD_BYTES
     )
+
+
+def header_of(fields: tuple[Any, ...]) -> Header:
+    """Return the header that `unpack_fields` read."""
+    known = dict(zip(_HEADER_NAMES, fields[KIND:], strict=False))
+    return Header(**known, losses=Losses(*fields[12:16]), crc=fields[CRC])
 
 
 def verifies(
     raw: bytes | memoryview, header: Header, payload: Iterable[bytes | bytearray | memoryview]
 ) -> bool:
     """Tell whether the checksum of a record read by `unpack` from `raw` matches its bytes."""
-    return checksum(raw[:_CRC_OFFSET], payload) == header.crc
+    return checksum(raw[:CRC_OFFSET], payload) == header.crc

@@ -37,13 +37,15 @@ import os
 import struct
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder import record
 from recorder.clock import boot_id, boot_ns
 from recorder.errors import RingError
 from recorder.lane_state import NO_COUNTER, STATE_BYTES, LaneState
+from recorder.run import Run
 from recorder.schema import LaneSchema
+from recorder.word import GENERATION_BYTES, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,38 +57,8 @@ MAGIC = b"RRING\0\0\1"
 SUFFIX = ".ring"
 _FIXED = struct.Struct("<8sIIQQ16sq")
 _CRC = struct.Struct("<I")
-_GENERATION_BYTES = 8
-_TAIL_BYTES = _GENERATION_BYTES + 8
+_TAIL_BYTES = GENERATION_BYTES + 8
 _HEADS, _TAILS, _SCHEMA = (128, 256), (384, 448), 512
-
-
-class _Word:
-    """Two alternating, checksummed copies of a small state in the mapping."""
-
-    def __init__(self, memory: mmap.mmap, places: tuple[int, int], size_bytes: int) -> None:
-        self._memory = memory
-        self._places = places
-        self._size_bytes = size_bytes
-        self.generation = 0
-
-    def read(self) -> bytes | None:
-        """Return the newest valid copy's bytes behind the generation, or None if neither is."""
-        best: bytes | None = None
-        for place in self._places:
-            raw = self._memory[place : place + self._size_bytes + 4]
-            generation = int.from_bytes(raw[:8], "little")
-            (crc,) = _CRC.unpack_from(raw, self._size_bytes)
-            valid = generation and zlib.crc32(raw[: self._size_bytes]) == crc
-            if valid and generation >= self.generation:
-                self.generation, best = generation, raw[8 : self._size_bytes]
-        return best
-
-    def write(self, state: bytes) -> None:
-        """Write the next generation over the older copy."""
-        self.generation += 1
-        raw = self.generation.to_bytes(8, "little") + state
-        place = self._places[self.generation & 1]
-        self._memory[place : place + self._size_bytes + 4] = raw + _CRC.pack(zlib.crc32(raw))
 
 
 class _Mapping:
@@ -114,8 +86,8 @@ class _Mapping:
         self.created_boot_ns: int = created
         self.schema = LaneSchema.from_json(schema)
         self._view = memoryview(self._memory)
-        self._head = _Word(self._memory, _HEADS, _GENERATION_BYTES + STATE_BYTES)
-        self._tail = _Word(self._memory, _TAILS, _TAIL_BYTES)
+        self._head = Word(self._memory, _HEADS, GENERATION_BYTES + STATE_BYTES)
+        self._tail = Word(self._memory, _TAILS, _TAIL_BYTES)
         self._freed = 0
 
     def _slices(self, position: int, size_bytes: int) -> list[memoryview]:
@@ -130,19 +102,26 @@ class _Mapping:
 
     def record_at(self, position: int) -> tuple[record.Header, list[memoryview]] | None:
         """Return the record at a position and its memory, header included, or None."""
+        fields = self._fields_at(position)
+        if fields is None:
+            return None
+        header = record.header_of(fields)
+        return header, self._slices(position, header.size_bytes)
+
+    def _fields_at(self, position: int) -> tuple[Any, ...] | None:
+        """Return the header's values of the record at a position, if it verifies there."""
         runs = self._slices(position, record.HEADER_BYTES)
+        # A copy: what is checked must be what is read, though the lane may be writing here.
         raw = bytes(runs[0]) if len(runs) == 1 else b"".join(runs)
-        header = record.unpack(raw)
-        if header is None or header.epoch != self.epoch or header.position != position:
+        fields = record.unpack_fields(raw)
+        if not record.is_plausible(fields) or fields[record.POSITION] != position:
             return None
-        if header.size_bytes > self.capacity_bytes:
+        size = fields[record.PAYLOAD_BYTES]
+        if fields[record.EPOCH] != self.epoch or size + record.HEADER_BYTES > self.capacity_bytes:
             return None
-        whole = self._slices(position, header.size_bytes)
-        if len(whole) == 1:
-            payload = [whole[0][record.HEADER_BYTES :]]
-        else:
-            payload = self._slices(position + record.HEADER_BYTES, header.payload_bytes)
-        return (header, whole) if record.verifies(raw, header, payload) else None
+        payload = self._slices(position + record.HEADER_BYTES, size)
+        crc = record.checksum(raw[: record.CRC_OFFSET], payload)
+        return fields if crc == fields[record.CRC] else None
 
     def tail_position(self) -> int:
         """Return up to where the reader freed the ring."""
@@ -279,6 +258,34 @@ class RingReader(_Mapping):
         while (found := self.record_at(self.position)) is not None:
             self.position = found[0].end_position
             yield found
+
+    def run(self, most_bytes: int) -> Run | None:
+        """Return the records that are there, from `position` on, and step behind them.
+
+        Their memory is valid until `free` passes it.
+
+        Args:
+            most_bytes: take only so many; the first record is taken whatever its length.
+
+        Returns:
+            At least one record, or None if there is none.
+        """
+        begin = position = self.position
+        found = Run()
+        while (fields := self._fields_at(position)) is not None:
+            behind = position + record.HEADER_BYTES + fields[record.PAYLOAD_BYTES]
+            if position > begin and behind > begin + most_bytes:
+                break
+            found.add(fields)
+            if fields[record.KIND] == record.ANCHOR:
+                payload = self._slices(position, behind - position)
+                found.anchors.append(record.Anchor.unpack(b"".join(payload)[record.HEADER_BYTES :]))
+            position = behind
+        if position == begin:
+            return None
+        self.position = position
+        found.memory = self._slices(begin, position - begin)
+        return found
 
     def free(self, position: int) -> None:
         """Give the memory before `position` back to the lane: what was there is durable."""

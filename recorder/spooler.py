@@ -1,46 +1,45 @@
 """The spool's process: rings to disk, one group commit after the other; sessions, commands, quota.
 
 A commit appends what all rings hold, makes it durable, publishes the watermark, and only then gives
-the rings their space back. Nothing here waits for a network, a device or the time.
+the rings their space back. Nothing here waits for a network, a device or the time, nor for the disk
+to be there: until it is, the rings hold what they can.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import errno
 import functools
-import json
 import logging
-import os
 import select
 import time
 from typing import TYPE_CHECKING
 
 from recorder import status
-from recorder.clock import boot_id, boot_ns
+from recorder.clock import boot_ns
 from recorder.command import CommandServer
-from recorder.config import Config, to_json
-from recorder.errors import SpoolError
+from recorder.errors import NotMountedError, SpoolError
 from recorder.orders import answer
 from recorder.ring_files import ReaderSet, running
 from recorder.service import Notifier, Stop, entry
-from recorder.spool.announce import new_session
+from recorder.spool.archive import Archive
 from recorder.spool.counts import Counts
-from recorder.spool.journal import Journal
-from recorder.spool.quota import free_bytes, make_room
-from recorder.spool.receipts import delivered, receipts
-from recorder.spool.recording import Recording, is_of_this_boot
-from recorder.spool.spool import Spool
-from recorder.spool.takeover import left_running, pass_over_ended, why_over
-from recorder.spool.watermark import Watermark
+from recorder.spool.pace import Pace
+from recorder.spool.takeover import pass_over_ended
+from recorder.spool.volume import FULL
 
 if TYPE_CHECKING:
+    from recorder.config import Config
     from recorder.record import Anchor
     from recorder.ring import RingReader
+    from recorder.spool.quota import Room
+    from recorder.spool.recording import Recording
 
 log = logging.getLogger(__name__)
 
 #: How long the last commit waits for lanes that are ending too, and how often it looks.
 LAST_WORDS_S, POLL_S = 3.0, 0.05
+#: What a disk says that may come back: everything else is somebody's mistake and ends the process.
+_AWAY = FULL | {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN}
 
 
 class Spooler:
@@ -48,78 +47,112 @@ class Spooler:
 
     Args:
         config: the resolved configuration.
+
+    Raises:
+        SpoolError: another process writes to the spool.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._notifier = Notifier()
         config.rings_dir.mkdir(parents=True, exist_ok=True)
-        self.spool = Spool.make_beside(config.spool_dir)
-        self._lock = self.spool.hold()
         self._rings = ReaderSet(config.rings_dir)
-        self.anchors = self.spool.anchors(boot_id().hex())
-        self._anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
         self._bases: dict[int, Counts] = {}
         self._met: set[int] = set()
         self.identifier = config.session.identifier
-        self._next_beat_ns = 0
+        self._pace = Pace(
+            round(config.spool.commit_interval_s * 1e9), round(config.spool.loss_window_s * 1e9)
+        )
         self._trouble = self._told = ""
-        self.recording: Recording | None = self._take_over() or self.announce()
+        #: Who got nothing on a full disk: lanes, or the journal.
+        self._starved: set[str] = set()
+        #: The session that was being recorded when the disk was lost.
+        self._own = ""
+        #: Whether a session is to be recorded as soon as the disk is there.
+        self._is_recording = True
+        self._archive: Archive | None = None
+        self._open()
         self._commands = CommandServer(config.command_socket)
 
-    def _take_over(self) -> Recording | None:
-        """End what other boots and dead processes left; go on with a session of this boot."""
-        water = Watermark.read(self._config.watermark_file)
-        going_on: Recording | None = None
-        for session in left_running(self.spool):
-            recording = Recording.resume(
-                self.spool,
-                session,
-                self._config.spool.segment_bytes,
-                water if is_of_this_boot(session) else None,
+    def _open(self) -> None:
+        """Open the spool, if its disk is there; else the next commit tries again."""
+        try:
+            self._archive = Archive(
+                self._config,
+                self._bases,
+                self.identifier,
+                own=self._own,
+                is_recording=self._is_recording,
             )
-            for text in recording.refused:
-                log.error("cannot be read and stays where it is: %s", text)
-            reason = why_over(session, [one.name for one in self._config.lanes])
-            if reason is None:
-                going_on = recording
-                log.info("session %s goes on", session.id)
-            else:
-                self._end_orphan(recording, reason)
-        return going_on
-
-    def _end_orphan(self, recording: Recording, reason: str) -> None:
-        session = recording.session
-        if reason == "power_loss":
-            session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
+        except NotMountedError as error:
+            self._in_trouble(str(error))
+        except OSError as error:
+            if error.errno not in _AWAY:
+                raise
+            self._in_trouble(f"cannot write: {error}")
         else:
-            self._bases.update(recording.behind())
-        recording.tell_time(self.spool.anchors(session.boot_id), self.identifier)
-        recording.end(reason, is_destination=self._is_destination)
-        log.warning("session %s was left behind: ended as %s", session.id, reason)
+            self._own = ""
+
+    def _lose(self, error: Exception) -> None:
+        """Let go of a disk that cannot be trusted; the rings keep what is not durable on it."""
+        self._in_trouble(f"the disk is lost: {error}")
+        archive = self._archive
+        if archive is not None:
+            self._own = archive.recording.session.id if archive.recording else ""
+            archive.close()
+        self._archive = None
+        for ring in self._rings:
+            ring.position = ring.tail_position()
 
     @property
-    def _is_destination(self) -> bool:
-        return self._config.upload.mode == "off"
+    def archive(self) -> Archive:
+        """The spool, open.
+
+        Raises:
+            SpoolError: its disk is not there.
+        """
+        if self._archive is None:
+            raise SpoolError(self._trouble)
+        return self._archive
+
+    @property
+    def recording(self) -> Recording | None:
+        """The session that is being recorded."""
+        return self._archive.recording if self._archive else None
+
+    @property
+    def room(self) -> Room:
+        """What keeps room on the spool's disk."""
+        return self.archive.room
+
+    @property
+    def anchors(self) -> list[Anchor]:
+        """What time it was in this boot, oldest first."""
+        return self.archive.anchors
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
-        session = new_session(self._config)
-        plain = json.loads(to_json(self._config))
-        size = self._config.spool.segment_bytes
-        recording = Recording.announce(self.spool, session, plain, size)
-        self._next_beat_ns = 0
-        log.info("session %s announced", session.id)
+        recording = self.archive.announce()
+        self._is_recording = True
         return recording
+
+    def end(self, reason: str) -> None:
+        """End the session that is being recorded, if any; durable on return."""
+        rings, lanes = list(self._rings), running(self._config.rings_dir)
+        try:
+            self.archive.end(reason, rings, lanes)
+        except SpoolError as error:
+            self._lose(error)
+            raise
+        self._is_recording = False
 
     def run(self, stop: Stop) -> None:
         """Commit at the configured interval until told to stop, then end the session."""
         self._notifier.ready("recovered")
-        interval_ns = round(self._config.spool.commit_interval_s * 1e9)
         next_ns = boot_ns()
         while not stop.is_set():
             self.commit()
-            next_ns = max(next_ns + interval_ns, boot_ns())
+            next_ns = max(next_ns + self._pace.interval_ns, boot_ns())
             self._wait(stop, next_ns)
         self._notifier.stopping()
         self._outlast_lanes()
@@ -146,36 +179,55 @@ class Spooler:
         for text in self._rings.look():
             log.warning("left alone: %s", text)
         self._trouble = ""
-        for ring in self._rings:
-            self._take(ring)
-        if self._make_durable():
-            for ring in self._rings:
-                ring.free(ring.position)
-            self._rings.retire()
-            self._roll_over()
+        if self._archive is None:
+            self._open()
+        try:
+            if self._archive is not None:
+                self._commit(self._archive)
+        except SpoolError as error:
+            self._lose(error)
+        except OSError as error:
+            if error.errno not in _AWAY:
+                raise
+            self._lose(error)
+        if self._told and not self._trouble:
+            log.warning("the disk takes everything again")
         self._told = self._trouble
         self._sign()
 
-    def _make_durable(self) -> bool:
-        """Commit what was taken; False if the disk is full and the next commit has to do it."""
-        recording = self.recording
-        if recording is None:
-            return True
+    def _commit(self, archive: Archive) -> None:
+        began_ns = boot_ns()
+        starved, self._starved = self._starved, set()
+        if self._is_recording and archive.recording is None:
+            self._begin(archive)
+        for ring in self._rings:
+            self._take(ring, archive.recording)
+        archive.commit()
+        self._free_rings()
+        self._pace.note(boot_ns() - began_ns)
         try:
-            if self._trouble:
-                make_room(self.spool, self._config, recording)
-            self._note_anchors(recording.take_anchors())
-            self._beat(recording)
-            water = recording.commit()
+            archive.room.keep(archive.recording, starved | self._starved)
+            archive.settle(self._pace.promise_ns)
+            archive.roll_over()
         except OSError as error:
-            self._in_trouble(f"journal: {error}")
-            return False
-        water.publish(self._config.watermark_file)
-        self._anchor_journal.sync()
-        return True
+            self._refused("journal", error)
 
-    def _take(self, ring: RingReader) -> None:
-        recording = self.recording
+    def _begin(self, archive: Archive) -> None:
+        # The disk was full when the session before ended.
+        try:
+            archive.room.keep(None, ["journal"])
+            archive.announce()
+        except OSError as error:
+            self._refused("journal", error)
+
+    def _free_rings(self) -> None:
+        for ring in self._rings:
+            ring.free(ring.position)
+        self._rings.retire()
+
+    def _take(self, ring: RingReader, recording: Recording | None) -> None:
+        if recording is None and self._is_recording:
+            return
         if recording is None or ring.schema.lane not in recording.lanes:
             for header, _ in ring.records():  # nobody records: it is passed over
                 self._bases[ring.epoch] = Counts.behind(header)
@@ -191,88 +243,41 @@ class Spooler:
         try:
             recording.take(ring, base)
         except OSError as error:
-            self._in_trouble(f"{ring.schema.lane}: {error}")
+            self._refused(ring.schema.lane, error)
+
+    def _refused(self, who: str, error: OSError) -> None:
+        """Note that the disk is full; anything else it says is not survived so lightly."""
+        if error.errno not in FULL:
+            raise error
+        self._starved.add(who)
+        self._in_trouble(f"cannot write: {who}: {error}")
 
     def _in_trouble(self, text: str) -> None:
-        self._trouble = f"cannot write: {text}"
+        self._trouble = text
         if not self._told:
-            log.warning("%s; the rings hold what they can", self._trouble)
-
-    def _note_anchors(self, anchors: list[Anchor]) -> None:
-        for anchor in anchors:
-            self._anchor_journal.append(dataclasses.asdict(anchor))
-        self.anchors += anchors
-
-    def _beat(self, recording: Recording) -> None:
-        if boot_ns() < self._next_beat_ns:
-            return
-        session = recording.session
-        self._next_beat_ns = boot_ns() + round(session.heartbeat_s * 1e9)
-        given = receipts(self._config.upload_dir / session.id)
-        for one in session.lanes:
-            moved = delivered(given, one.name) - one.delivered
-            one.delivered += moved
-            one.pending -= moved
-        recording.tell_time(self.anchors, self.identifier)
-        recording.beat(self.anchors)
-        for text in [text for one in session.lanes for text in one.imbalances()]:
-            log.error("the ledger does not balance: %s", text)
-        if free_bytes(self.spool.directory) < self._config.spool.free_floor_bytes:
-            make_room(self.spool, self._config, recording)
-
-    def _roll_over(self) -> None:
-        recording = self.recording
-        if recording is None or recording.session.state.name == "waiting":
-            return
-        age_ns = boot_ns() - (recording.session.start_boot_ns or boot_ns())
-        if age_ns > self._config.session.roll_over_s * 1e9:
-            self.end("roll_over")
-            self.recording = self.announce()
-
-    def end(self, reason: str) -> None:
-        """End the session that is being recorded, if any; durable on return."""
-        recording = self.recording
-        if recording is None:
-            return
-        if reason != "roll_over":
-            # At a roll-over a lane that is away is still due: it is the next session's to count.
-            recording.close_accounts(list(self._rings), running(self._config.rings_dir))
-        self._bases.update(recording.behind())
-        try:
-            recording.tell_time(self.anchors, self.identifier)
-            recording.beat(self.anchors)
-            recording.end(reason, is_destination=self._is_destination)
-        except OSError as error:
-            raise SpoolError(f"the session's end cannot be written: {error}") from error
-        self.recording = None
-        session = recording.session
-        log.info("session %s: recording ended (%s)", session.id, reason)
-        if lost := sum(one.lost_write for one in session.lanes):
-            log.warning("session %s: %d samples could not be written", session.id, lost)
+            log.warning("%s; the rings hold what they can", text)
+            self._told = text
 
     def _sign(self) -> None:
-        recording = self.recording
+        archive, recording = self._archive, self.recording
         session = recording.session if recording else None
         words = f"recording {session.id[:8]}" if session else "no session"
         facts = {
             "state": self._trouble or words,
             "trouble": self._trouble,
             "session": session.to_dict() if session else None,
-            "free_bytes": free_bytes(self.spool.directory),
+            "free_bytes": archive.free_bytes() if archive else None,
+            "commits": self._pace.to_dict(),
         }
         status.publish(self._config.spool.run_dir, "spool", facts)
         self._notifier.ping(self._trouble or words)
 
     def close(self) -> None:
         """Let go of everything; may be called twice."""
-        if self.recording is not None:
-            self.recording.close()
+        if self._archive is not None:
+            self._archive.close()
         self._commands.close()
-        self._anchor_journal.close()
         self._rings.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
 
 
 def main(config: Config, stop: Stop) -> None:

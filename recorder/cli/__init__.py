@@ -32,6 +32,9 @@ COMMANDS = {
     "sessions": _Known("sessions", "List the recordings in a spool or on a server."),
     "show": _Known("sessions", "Show everything that is known of one recording."),
     "verify": _Known("verify", "Read every record of a spool and check it."),
+    "spool": _Known("spool", "Show what the spool holds and how long the disk lasts."),
+    "pin": _Known("pin", "Keep a recording on this disk, whatever else needs the space."),
+    "unpin": _Known("pin", "Take the pins of a recording back."),
     "decode": _Known("decode", "Turn a device's raw log into values."),
     "upload": _Known("upload", "Send what waits in the spool to the server."),
     "ground": _Known("ground", "Run a ground station: a small server for recordings."),
@@ -40,7 +43,6 @@ COMMANDS = {
 #: What systemd starts; each becomes the process itself, without this command line around it.
 PROCESSES = {
     "lane": _Known("processes", "Become the process of one sensor."),
-    "spool": _Known("processes", "Become the process that writes the spool."),
     "web": _Known("processes", "Become the process of the status page."),
 }
 

@@ -42,13 +42,6 @@ def lane(name: str, config_file: Path) -> None:
 
 @click.command()
 @options.config
-def spool(config_file: Path) -> None:
-    """Become the process that writes the spool."""
-    become(load(config_file), "recorder.spooler")
-
-
-@click.command()
-@options.config
 def web(config_file: Path) -> None:
     """Become the process of the status page."""
     become(load(config_file), "recorder.web")

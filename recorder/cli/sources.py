@@ -11,6 +11,7 @@ import click
 from recorder.errors import SpoolError, SpoolFormatError
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
+from recorder.spool.leases import Deliveries, evicted_rows, settle
 from recorder.spool.receipts import final_session
 from recorder.spool.spool import Spool
 
@@ -45,7 +46,8 @@ def open_spool(place: Path) -> Spool:
 def from_spool(spool: Spool) -> list[dict[str, Any]]:
     """Return the newest record of every session in a spool, oldest first.
 
-    What the uploader settled stands above the spool's own. Each has one key more than a session
+    What the uploader settled stands above the spool's own; without that, what was delivered and
+    given up since the last heartbeat is counted here. Each has one key more than a session
     record: `destination`, ``spool`` if the recording was to stay there (upload off), else
     ``server``. A session whose journal has no whole record is named on stderr and left out.
 
@@ -61,9 +63,22 @@ def from_spool(spool: Spool) -> list[dict[str, Any]]:
         except SpoolError as error:
             click.echo(f"{error} (its journal holds no whole record)", err=True)
         else:
+            if final is None:
+                _settle(session, spool.entries(session_id), Deliveries(upload_dir / session_id))
             is_here = final is None and session.state.is_terminal
             found.append({**session.to_dict(), "destination": "spool" if is_here else "server"})
     return found
+
+
+def _settle(session: Session, entries: list[dict[str, Any]], told: Deliveries) -> None:
+    told.look()
+    evicted = evicted_rows((one for one in entries if one["entry"] == "evicted"), told.rows)
+    for one in session.lanes:
+        if session.state.is_terminal:  # the spool was where it was to go
+            one.delivered -= evicted[one.name] - one.lost_evicted
+            one.lost_evicted = evicted[one.name]
+        else:
+            settle(one, told.delivered(one.name), evicted[one.name])
 
 
 def from_server(url: str, key_file: Path | None, certificate: Path | None) -> list[dict[str, Any]]:

@@ -51,6 +51,8 @@ def _print(found: SpoolCheck) -> None:
     out.print(shown)
     for text in _problems(found):
         out.print(Text(text, style="red"))
+    for text in found.unknown:
+        out.print(Text(f"{text}: not the recorder's; left alone", style="yellow"))
     count = f"{len(found.sessions)} session{'s' * (len(found.sessions) != 1)}"
     out.print(
         f"{count}, {words.size(found.bytes)} read:",

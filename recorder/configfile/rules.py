@@ -37,6 +37,7 @@ def of_tables(
     yield from _metadata("session.details", session.details)
     yield from _metadata("session.dependencies", session.dependencies)
     yield from _identifier(session.identifier)
+    yield from _spool(spool)
     yield from _server(upload)
 
 
@@ -134,6 +135,26 @@ def _identifier(template: str) -> Iterator[tuple[str, str]]:
                 f"found {{{name}}} in {shown(template)}; {near(name, IDENTIFIER_FIELDS)}",
             )
             return
+
+
+def _spool(spool: Spool) -> Iterator[tuple[str, str]]:
+    if spool.loss_window_s < spool.commit_interval_s:
+        yield (
+            "spool.loss_window_s",
+            f"found {shown(spool.loss_window_s)}; must be at least spool.commit_interval_s,"
+            f" {spool.commit_interval_s}",
+        )
+    if 0 < spool.max_bytes < 2 * spool.segment_bytes:
+        yield (
+            "spool.max_bytes",
+            f"found {spool.max_bytes}; must be 0 or at least twice spool.segment_bytes,"
+            f" {2 * spool.segment_bytes}",
+        )
+    if "/" in spool.marker or spool.marker in (".", ".."):
+        yield (
+            "spool.marker",
+            f"found {shown(spool.marker)}; must be the name of a file in spool.directory",
+        )
 
 
 def _server(upload: Upload) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,8 @@ class Session:
         announced_boot_ns: when it was announced.
         start_utc_ns: UTC of the first stored sample as `clock_source` knows it, or None.
         clock_source: none, rtc, ntp, gps or pps.
+        loss_window_ns: the most that a power cut would have cost at any time of the recording: the
+            time between two commits and that of the slowest commit of late, together.
         unaccounted_max_ns: time at its end of which nobody knows what was acquired.
         lanes: the ledger.
     """
@@ -64,6 +66,7 @@ class Session:
     announced_boot_ns: int = 0
     start_utc_ns: int | None = None
     clock_source: str = "none"
+    loss_window_ns: int = 0
     unaccounted_max_ns: int = 0
     lanes: list[LaneLedger] = field(default_factory=list)
 

@@ -94,12 +94,14 @@ class SpoolCheck:
         bytes: length of all segments that were read.
         sessions: its sessions, oldest first.
         problems: what is wrong outside of the sessions, one sentence each.
+        unknown: files and folders that are not the recorder's; they are left alone.
     """
 
     directory: str
     bytes: int = 0
     sessions: list[SessionCheck] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:

@@ -15,10 +15,13 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from recorder.spool.volume import sync_directory
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _CRC_CHARS = 9
+_CHUNK_BYTES = 65_536
 
 
 @dataclass
@@ -73,12 +76,47 @@ def first(path: Path) -> dict[str, Any] | None:
     return _entry(line)
 
 
+def newest(path: Path, kind: str) -> dict[str, Any] | None:
+    """Return the newest valid entry of a kind, or None; only the file's end is read for it."""
+    begin = path.stat().st_size if path.exists() else 0
+    rest = b""
+    while begin > 0:
+        size = min(begin, _CHUNK_BYTES)
+        begin -= size
+        with path.open("rb") as file:
+            file.seek(begin)
+            raw = file.read(size) + rest
+        lines = raw.splitlines(keepends=True)
+        rest = lines.pop(0) if begin else b""
+        for line in reversed(lines):
+            entry = _entry(line)
+            if entry is not None and entry["entry"] == kind:
+                return entry
+    return None
+
+
 def _entry(line: bytes) -> dict[str, Any] | None:
     text = line[_CRC_CHARS:-1]
     if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
         return None
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def renew(path: Path) -> None:
+    """Write a journal anew in place of the old file; durable on return.
+
+    After a failed sync the kernel may have dropped bytes that it still shows, and a later sync
+    would not bring them to the disk: only what is written again is sure.
+    """
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:
+        file.write(path.read_bytes()[: contents(path).end_bytes])
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_directory(path.parent)
 
 
 class Journal:
@@ -94,12 +132,14 @@ class Journal:
         found = contents(path)
         self.entries, self._end_bytes = found.entries, found.end_bytes
         is_new = not path.exists()
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        os.ftruncate(self._file, self._end_bytes)
-        self._dirty = True
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        os.ftruncate(self.file, self._end_bytes)
+        #: Whether something was written since it was durable.
+        self.is_dirty = True
         if is_new:
             self.sync()
-            sync_directory(path.parent)
+            for folder in (path.parent, path.parent.parent):
+                sync_directory(folder)
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry at the end; it survives a crash of this process, not a power cut.
@@ -109,22 +149,22 @@ class Journal:
         """
         text = json.dumps(entry, separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
-        self._dirty = True
+        self.is_dirty = True
         rest = memoryview(line)
         try:
             while rest:
-                rest = rest[os.write(self._file, rest) :]
+                rest = rest[os.write(self.file, rest) :]
         except OSError:
             # Half a line would swallow the next one.
-            os.ftruncate(self._file, self._end_bytes)
+            os.ftruncate(self.file, self._end_bytes)
             raise
         self._end_bytes += len(line)
 
     def sync(self) -> None:
         """Make every appended entry durable."""
-        if self._dirty:
-            os.fdatasync(self._file)
-            self._dirty = False
+        if self.is_dirty:
+            os.fdatasync(self.file)
+            self.is_dirty = False
 
     def record(self, entry: dict[str, Any]) -> None:
         """Append one entry and make it durable before returning."""
@@ -133,15 +173,6 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def sync_directory(path: Path) -> None:
-    """Make durable which files a directory holds."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1

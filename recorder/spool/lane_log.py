@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.clock import boot_ns
 from recorder.errors import DamagedError
-from recorder.spool import journal
 from recorder.spool.account import Account
-from recorder.spool.batch import Batch
 from recorder.spool.counts import Counts
 from recorder.spool.recover import Piece, pieces
-from recorder.spool.segment import SegmentHead, SegmentWriter
+from recorder.spool.segment import SegmentHead
+from recorder.spool.segment_writer import SegmentWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder import record
     from recorder.ring import RingReader
+    from recorder.run import Run
     from recorder.session.ledger import LaneLedger
     from recorder.spool.journal import Journal
+
+#: Segments of lanes without blobs are no longer: all open segments are read at the start.
+SMALL_BYTES = 4 * 1024 * 1024
 
 
 class LaneLog:
@@ -53,14 +56,19 @@ class LaneLog:
         self._segment: SegmentWriter | None = None
         self._span: Piece | None = None
         self._sealed_end: tuple[str, int] | None = None
+        #: Lines about sealed segments that wait until these are durable.
+        self._sealed: list[dict[str, Any]] = []
         self._unsynced: list[SegmentWriter] = []
-        self._new_files = False
+        #: Folders that got an entry since they were durable.
+        self.folders: set[Path] = set()
         #: Anchors that were taken and nobody asked for yet.
         self.anchors: list[record.Anchor] = []
         self._next_position = 0
+        #: What recovery found: bytes behind the last record, and damaged ones between records.
+        self.torn_bytes = self.damaged_bytes = 0
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
-        """Append every record that the ring holds; durable after `sync`.
+        """Append every record that the ring holds; durable when the recording is committed.
 
         Args:
             ring: a ring of this lane; its `position` steps behind what was appended.
@@ -71,32 +79,37 @@ class LaneLog:
             OSError: the disk did not take it; what was appended is kept, the rest stays in the
                 ring.
         """
-        batch = Batch(ring.position)
-        try:
-            for header, runs in ring.records():
-                if not self._goes_on(header, batch):
-                    self._flush(batch, base)
-                    batch = Batch(header.position)
-                    self._begin_segment(ring, header)
-                batch.add(header, runs)
-            self._flush(batch, base)
-        except OSError:
-            ring.position = batch.position
-            raise
+        most_bytes = self._segment_bytes - 2 * len(ring.schema.to_json())
+        while (run := ring.run(min(self._room(), most_bytes))) is not None:
+            try:
+                if not self._goes_on(run):
+                    self._begin_segment(ring, run.first)
+                self._append(run, base)
+            except OSError:
+                ring.position = run.first.position
+                raise
 
-    def _goes_on(self, header: record.Header, batch: Batch) -> bool:
-        segment = self._segment
-        if segment is None or segment.head.epoch != header.epoch:
+    def _room(self) -> int:
+        """Return how many bytes the open segment still takes."""
+        return self._segment_bytes - (self._segment.end_bytes if self._segment else 0)
+
+    def _goes_on(self, run: Run) -> bool:
+        segment, first = self._segment, run.first
+        if segment is None or segment.head.epoch != first.epoch:
             return False
-        if not batch.headers and self._next_position != header.position:
+        if self._next_position != first.position:
             return False
-        if header.seqno == segment.head.first_seqno:
+        if first.seqno == segment.head.first_seqno:
             return True  # the next segment would have the same name
-        return segment.end_bytes + batch.size_bytes + header.size_bytes <= self._segment_bytes
+        return run.size_bytes <= self._room()
 
     def _begin_segment(self, ring: RingReader, header: record.Header) -> None:
         self.seal()
-        self._directory.mkdir(exist_ok=True)
+        if not self._directory.exists():
+            self._directory.mkdir()
+            self.folders.add(self._directory.parent)
+        if ring.schema.blob is None:
+            self._segment_bytes = min(self._segment_bytes, SMALL_BYTES)
         head = SegmentHead(
             header.epoch,
             header.position,
@@ -106,58 +119,63 @@ class LaneLog:
             boot_ns(),
             ring.schema,
         )
-        self._segment = SegmentWriter(self._directory, head)
+        line = {"entry": "segment", "lane": self.name, "file": head.name}
+        self._journal.append({**line, "head": head.pack().hex()})
+        self._segment = SegmentWriter(self._directory, head, self._segment_bytes)
         self._span = None
         self._next_position = header.position
         self._unsynced.append(self._segment)
-        self._new_files = True
+        self.folders.add(self._directory)
 
-    def _flush(self, batch: Batch, base: Counts | None) -> None:
+    def _append(self, run: Run, base: Counts | None) -> None:
         segment = self._segment
-        if not batch.headers or segment is None:
-            return
-        self.account.enter(batch.headers, base)
-        segment.append(batch.runs, batch.rows)
+        if segment is None:
+            raise AssertionError("a segment is begun before records are appended")
+        self.account.enter(run.opening, base)
+        segment.append(run.memory, run.rows)
         if segment not in self._unsynced:
             self._unsynced.append(segment)
-        piece = batch.piece()
+        piece = Piece.of(run)
         self.account.add(piece)
         self._next_position = piece.behind.position
         self._span = piece.after(self._span)
-        self.anchors += batch.anchors
+        self.anchors += run.anchors
 
-    def sync(self) -> None:
-        """Make everything that was appended durable.
+    def files(self) -> list[int]:
+        """Return the descriptors of every file that was written since it was durable."""
+        return [one.file for one in self._unsynced]
+
+    def settle(self) -> None:
+        """Note that all that was written is durable: the journal may say so of sealed segments.
+
+        Recovery and eviction would else have to read them for what these lines say.
 
         Raises:
-            OSError: nothing is known any more of what was appended since the last time.
+            OSError: the journal does not take it; the next call tries again.
         """
         for segment in self._unsynced:
-            segment.sync()
             if segment is not self._segment:
                 segment.close()
         self._unsynced.clear()
-        if self._new_files:
-            journal.sync_directory(self._directory)
-            journal.sync_directory(self._directory.parent)
-            self._new_files = False
+        self.folders.clear()
+        while self._sealed:
+            self._journal.append(self._sealed[0])
+            del self._sealed[0]
 
     def seal(self) -> None:
-        """End the open segment; nothing will be appended to it any more.
-
-        The journal gets what recovery and eviction would else have to read it for.
-        """
+        """End the open segment; nothing will be appended to it any more."""
         segment = self._segment
         if segment is None:
             return
-        entry = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
+        segment.cut()
+        if segment not in self._unsynced:
+            self._unsynced.append(segment)
         if self._span is not None:
-            held = {**self._span.to_dict(), "rows": segment.rows, "bytes": segment.end_bytes}
-            self._journal.append({**entry, **held})
+            held = {"rows": segment.rows, "bytes": segment.end_bytes}
+            line = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
+            self._sealed.append({**line, **self._span.to_dict(), **held})
         self._sealed_end = (segment.path.name, segment.end_bytes)
         self._segment = None
-        if segment not in self._unsynced:
-            segment.close()
 
     @property
     def end(self) -> tuple[str, int] | None:
@@ -189,20 +207,31 @@ class LaneLog:
             if one["entry"] == "epoch":
                 self.account.restore(Counts.from_dict(one))
         refused: list[str] = []
-        for piece in pieces(mine, segments, is_this_boot=is_this_boot):
+        for piece in pieces(mine, segments):
             if isinstance(piece, DamagedError):
                 refused.append(str(piece))
             else:
-                self._take_up(piece)
+                self._take_up(piece, is_this_boot=is_this_boot)
         return refused
 
-    def _take_up(self, piece: Piece) -> None:
+    def _take_up(self, piece: Piece, *, is_this_boot: bool) -> None:
+        self.torn_bytes += piece.torn_bytes
+        self.damaged_bytes += piece.damaged_bytes
+        path = piece.path
+        if not piece.behind.epoch:
+            # Without a record. In this boot the ring still holds the one that it was made for, and
+            # the next segment will have its name.
+            if path is not None and piece.is_open and is_this_boot:
+                path.unlink()
+            return
         self.account.add_found(piece)
         self._next_position = piece.behind.position
-        if not piece.is_evicted and piece.path is not None:
-            self._sealed_end = (piece.path.name, piece.end_bytes)
+        if not piece.is_evicted and path is not None:
+            self._sealed_end = (path.name, piece.end_bytes)
             if piece.is_open:
-                self._segment = SegmentWriter.reopen(piece.path, piece.end_bytes, piece.rows)
+                self.seal()  # the machine died before the journal had the line of the one before
+                self._segment = SegmentWriter.reopen(path, piece.end_bytes, piece.rows)
+                self._unsynced.append(self._segment)
                 self._span = piece
 
     def close(self) -> None:

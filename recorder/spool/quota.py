@@ -1,50 +1,44 @@
-"""Free space: which segments are given up when the disk runs full, and in which order.
+"""Room on the disk: which segments are given up when it runs short, and in which order.
 
-First what the server holds for certain, then lanes with blobs before lanes without, each oldest
-first; never an open segment. What is given up without having been delivered leaves a tombstone in
-its session's journal, and the ledger counts it.
+What the server holds for certain goes first; then what it does not hold; last what is about to be
+sent, and that only provisionally (`recorder.spool.leases`). Within each of these the lane with the
+smallest rank goes first (`recorder.spool.stock.lane_rank`: pictures, then fast rows, then slow
+ones), and within a lane the oldest. Never what is pinned, and never what is being written.
+
+Each segment leaves a tombstone in its session's journal, the entry ``evicted``: its lane, file and
+rows, whether they were ``delivered``, and whether they were ``leased``. It is durable before the
+file is removed. A removal that a loss of power undoes is done again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import logging
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recorder.errors import DamagedError
 from recorder.spool.journal import Journal
-from recorder.spool.receipts import covers, receipts
-from recorder.spool.segment import epoch_of, first_seqno_of, read_head
+from recorder.spool.leases import evicted_rows, settle
+from recorder.spool.pins import held
+from recorder.spool.reserve import Reserve
+from recorder.spool.segment import read_head
+from recorder.spool.stock import Stock, disk_bytes, lane_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     from recorder.config import Config
-    from recorder.spool.receipts import Receipt
+    from recorder.session.session import Session
     from recorder.spool.recording import Recording
     from recorder.spool.spool import Spool
+    from recorder.spool.stock import Key, Segment
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Evictable:
-    """One sealed segment that could be given up.
-
-    Args:
-        session_id: its session.
-        lane: its lane.
-        path: its file.
-        rows: samples in it.
-        is_delivered: whether receipts cover all of them.
-        has_blobs: whether its lane carries pictures.
-    """
-
-    session_id: str
-    lane: str
-    path: Path
-    rows: int
-    is_delivered: bool
-    has_blobs: bool
+#: So much is done in one commit at most: journals read, segments given up, journals written.
+LEARN_BYTES, MOST_SEGMENTS, MOST_JOURNALS = 16 * 1024 * 1024, 64, 4
 
 
 def free_bytes(directory: Path) -> int:
@@ -53,66 +47,176 @@ def free_bytes(directory: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
-def make_room(spool: Spool, config: Config, recording: Recording | None) -> None:
-    """Give segments up until the configured floor is free, or nothing is left to give up.
+def floor_bytes(config: Config) -> int:
+    """Return how much is kept free: what is configured, and at least one segment."""
+    return max(config.spool.free_floor_bytes, config.spool.segment_bytes)
 
-    Each tombstone is durable before its file is removed.
+
+def pin_cap_bytes(spool: Spool, config: Config) -> int:
+    """Return how much all pins together may hold."""
+    stat = os.statvfs(spool.directory)
+    disk = stat.f_blocks * stat.f_frsize - floor_bytes(config)
+    return round(max(config.spool.max_bytes or disk, 0) * config.spool.pin_share)
+
+
+def in_order(segments: Collection[Segment], leased: Collection[Key]) -> list[Segment]:
+    """Return the first segments to go, the very first in front; at most `MOST_SEGMENTS`.
+
+    Args:
+        segments: all that may go.
+        leased: the keys of those that are about to be sent.
+    """
+
+    def worth(one: Segment) -> tuple[object, ...]:
+        return 0 if one.is_delivered else 1 + (one.key in leased), one.rank, one.order
+
+    return heapq.nsmallest(MOST_SEGMENTS, segments, key=worth)
+
+
+class Room:
+    """Keeps the disk above its floor and the spool below its maximum.
+
+    It belongs to the one process that writes. What it knows of the spool it reads once, bit by bit,
+    and then follows, so that a commit never waits long for it.
 
     Args:
         spool: the spool.
-        config: says where the floor and the receipts are.
-        recording: the session that is being recorded, whose open segments stay, or None.
+        config: says what is to be kept free, how much may be held, and who matters most.
     """
-    if recording is None:
-        return
-    for one in evictable(spool, config.upload_dir, recording.open_files()):
-        if free_bytes(spool.directory) >= config.spool.free_floor_bytes:
-            return
-        tombstone = {
-            "entry": "evicted",
-            "lane": one.lane,
-            "file": one.path.name,
-            "rows": one.rows,
-            "delivered": one.is_delivered,
-        }
-        if one.session_id == recording.session.id:
-            recording.bury(tombstone)
+
+    def __init__(self, spool: Spool, config: Config) -> None:
+        self.stock = Stock(spool, config)
+        self.spool = spool
+        self.config = config
+        self._reserve = Reserve(spool.directory)
+        self._told: set[tuple[str, str]] = set()
+
+    def keep(self, recording: Recording | None, starved: Collection[str] = ()) -> int:
+        """Give up what has to go; called once in each commit, and costs little if nothing has to.
+
+        Args:
+            recording: the session that is being recorded, or None.
+            starved: lanes for which the disk had no room just now. Then nothing waits until all of
+                the spool is known, and the least of the open segments may be ended, so that it can
+                be given up in the next commit.
+
+        Returns:
+            How many bytes were freed.
+
+        Raises:
+            OSError: a tombstone could not be written; its segment stays, the next call tries again.
+        """
+        self._learn(recording)
+        short_bytes = self._short_bytes(recording)
+        if short_bytes <= 0:
+            self._reserve.keep(-short_bytes)
+            return 0
+        self._reserve.give_up(free_bytes(self.spool.directory))
+        if not (self.stock.is_complete or starved):
+            return 0
+        freed_bytes = self._give_up(recording, short_bytes, is_last_resort=bool(starved))
+        if not freed_bytes and starved and recording is not None:
+            self._end_least(recording, starved)
+        return freed_bytes
+
+    def _learn(self, recording: Recording | None) -> None:
+        for one in self.stock.learn(LEARN_BYTES):
+            for path in one.leftovers():
+                path.unlink(missing_ok=True)
+        if recording is not None:
+            self.stock.follow(recording.session.id)
+
+    def _short_bytes(self, recording: Recording | None) -> int:
+        """Return how much is missing; negative if there is more room than must be."""
+        short_bytes = floor_bytes(self.config) - free_bytes(self.spool.directory)
+        most_bytes = self.config.spool.max_bytes
+        if most_bytes:
+            opened = recording.open_files() if recording is not None else ()
+            used_bytes = self.stock.disk_bytes() + sum(map(disk_bytes, opened))
+            short_bytes = max(short_bytes, used_bytes - most_bytes)
+        return short_bytes
+
+    def _give_up(
+        self, recording: Recording | None, short_bytes: int, *, is_last_resort: bool
+    ) -> int:
+        self.stock.look_at_deliveries()
+        leased = self.stock.leased()
+        chosen: dict[str, list[Segment]] = {}
+        freed_bytes = 0
+        for one in in_order(self._free(recording, is_last_resort=is_last_resort), leased):
+            if freed_bytes >= short_bytes or len({*chosen, one.session_id}) > MOST_JOURNALS:
+                break
+            chosen.setdefault(one.session_id, []).append(one)
+            freed_bytes += one.disk_bytes
+        for segments in chosen.values():
+            self._bury(recording, segments, leased)
+        return freed_bytes
+
+    def _free(self, recording: Recording | None, *, is_last_resort: bool) -> list[Segment]:
+        """Return every segment that may go."""
+        kept = held(self.stock.pinned(), pin_cap_bytes(self.spool, self.config))
+        if recording is not None and not is_last_resort:
+            # The newest segment of a lane may be sealed, and is still named by the watermark.
+            session_id, files = recording.session.id, recording.open_files()
+            kept |= {(session_id, path.parent.name, path.name) for path in files}
+        return [one for one in self.stock.segments() if one.key not in kept]
+
+    def _bury(
+        self, recording: Recording | None, segments: list[Segment], leased: Collection[Key]
+    ) -> None:
+        """Give up segments of one session: first the tombstones, durably, then the files."""
+        session_id = segments[0].session_id
+        tombstones = [one.tombstone(is_leased=one.key in leased) for one in segments]
+        if recording is not None and recording.session.id == session_id:
+            for tombstone in tombstones:
+                recording.bury(tombstone)
         else:
-            log = Journal(spool.journal_path(one.session_id))
-            log.record(tombstone)
-            log.close()
-        one.path.unlink()
+            with contextlib.closing(Journal(self.spool.journal_path(session_id))) as journal:
+                for tombstone in tombstones:
+                    journal.append(tombstone)
+                journal.sync()
+        for one in segments:
+            (self.spool.session_dir(session_id) / one.lane / one.file).unlink(missing_ok=True)
+        self.stock.follow(session_id)
+        self._tell(segments)
+
+    def _tell(self, segments: list[Segment]) -> None:
+        for one in segments:
+            about = one.session_id, one.lane
+            if not one.is_delivered and about not in self._told:
+                self._told.add(about)
+                log.warning(
+                    "no room: lane %s of session %s is being given up, oldest first, undelivered",
+                    one.lane,
+                    one.session_id,
+                )
+
+    def _end_least(self, recording: Recording, starved: Collection[str]) -> None:
+        """End the open segment of the least lane, if it is less than one that starves."""
+        sealed = self.stock.follow(recording.session.id).segments
+        ranks = {
+            path.parent.name: lane_rank(self.config, read_head(path).schema)
+            for path in recording.open_files()
+            if (path.parent.name, path.name) not in sealed
+        }
+        if not ranks:
+            return
+        least = min(ranks, key=lambda name: ranks[name])
+        if any(name != least and ranks.get(name, (101,)) > ranks[least] for name in starved):
+            recording.lanes[least].seal()
+
+    def settle(self, session: Session) -> None:
+        """Bring the account of the session that is being recorded to what the uploader says now."""
+        found = self.stock.follow(session.id)
+        found.look_at_deliveries()
+        evicted = evicted_rows(found.tombstones, found.deliveries.rows)
+        for one in session.lanes:
+            settle(one, found.deliveries.delivered(one.name), evicted[one.name])
 
 
-def evictable(spool: Spool, upload_dir: Path, open_files: set[Path]) -> list[Evictable]:
-    """Return every segment that could be given up, the first to go first.
-
-    Args:
-        spool: the spool.
-        upload_dir: the uploader's journals.
-        open_files: segments that are being written.
-    """
-    found: list[Evictable] = []
-    for session_id in spool.session_ids():
-        given = receipts(upload_dir / session_id)
-        entries = spool.entries(session_id)
-        sealed = {one["file"]: one for one in entries if one["entry"] == "sealed"}
-        for lane in spool.lanes(session_id):
-            for path in spool.segments(session_id, lane):
-                entry = sealed.get(path.name)
-                if entry is not None and path not in open_files:
-                    found += _evictable(session_id, path, entry, given)
-    # Sorting is stable: within each class the sessions' and segments' own order, oldest first.
-    return sorted(found, key=lambda one: (not one.is_delivered, not one.has_blobs))
-
-
-def _evictable(
-    session_id: str, path: Path, entry: dict[str, Any], given: list[Receipt]
-) -> Iterator[Evictable]:
-    try:
-        has_blobs = read_head(path).schema.blob is not None
-    except DamagedError:
-        return
-    lane, epoch = entry["lane"], epoch_of(path.name)
-    covered = covers(given, lane, epoch, first_seqno_of(path.name), entry["seqno"])
-    yield Evictable(session_id, lane, path, entry["rows"], covered, has_blobs)
+def make_room(spool: Spool, config: Config, recording: Recording | None) -> None:
+    """Give up what has to go, knowing nothing before; see `Room.keep`, which remembers."""
+    room = Room(spool, config)
+    while not room.stock.is_complete:
+        room.stock.learn(LEARN_BYTES)
+    room.keep(recording)

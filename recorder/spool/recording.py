@@ -15,7 +15,8 @@ from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.journal import Journal
 from recorder.spool.lane_log import LaneLog
-from recorder.spool.segment import has_head
+from recorder.spool.leftovers import remove_evicted, remove_undurable
+from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark, durable
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Recording:
         """Begin a session that has no data yet; durable on return, and whole or not there."""
         number = max((spool.number(one) for one in spool.session_ids()), default=0) + 1
         draft = spool.draft_path
-        draft.unlink(missing_ok=True)
+        spool.set_aside(draft.parent)
         log = Journal(draft)
         log.append({"entry": "announced", "number": number})
         log.append({"entry": "config", "config": config})
@@ -74,12 +75,18 @@ class Recording:
         log.close()
         folder = spool.session_dir(session.id)
         draft.parent.rename(folder)
-        journal.sync_directory(folder.parent)
+        sync_directory(folder.parent)
         return cls(spool, session, Journal(spool.journal_path(session.id)), segment_bytes)
 
     @classmethod
     def resume(
-        cls, spool: Spool, session: Session, segment_bytes: int, water: Watermark | None
+        cls,
+        spool: Spool,
+        session: Session,
+        segment_bytes: int,
+        water: Watermark | None,
+        *,
+        is_afresh: bool = False,
     ) -> Recording:
         """Take up a session whose recording process died, from what is durable.
 
@@ -89,36 +96,39 @@ class Recording:
             segment_bytes: size at which segments are sealed.
             water: the last watermark of this boot, or None after a loss of power: then what
                 verifies counts.
+            is_afresh: no segment is written on: a sync of it failed.
         """
         told = session.lanes
         session.lanes = [_blank(one) for one in told]
-        log = Journal(spool.journal_path(session.id))
-        self = cls(spool, session, log, segment_bytes)
-        self._remove_evicted()
+        path = spool.journal_path(session.id)
         is_this_boot = is_of_this_boot(session)
+        if is_this_boot:
+            journal.renew(path)  # a sync may have failed: not all that the kernel shows is on disk
+        self = cls(spool, session, Journal(path), segment_bytes)
+        remove_evicted(spool, session.id, self._journal.entries)
         mine = water if water is not None and water.session_id == session.id else None
         for lane, account in zip(self.lanes.values(), told, strict=True):
             segments = durable(spool, session.id, account.name, mine)
-            self.refused += lane.resume(log.entries, segments, is_this_boot=is_this_boot)
             if mine is not None:
-                self._remove_undurable(account.name, [path.name for path, _ in segments])
+                remove_undurable(spool, session.id, account.name, [one.name for one, _ in segments])
+            entries = self._journal.entries
+            self.refused += lane.resume(entries, segments, is_this_boot=is_this_boot)
+            if is_afresh:
+                lane.seal()
             if not is_this_boot:
                 lane.account.lose_tail(account)
         self._note_first_sample()
+        self._note_recovery()
         return self
 
-    def _remove_evicted(self) -> None:
-        # The tombstone was written, then the process died.
-        for one in self._journal.entries:
-            if one["entry"] == "evicted":
-                folder = self.spool.session_dir(self.session.id) / one["lane"]
-                (folder / one["file"]).unlink(missing_ok=True)
-
-    def _remove_undurable(self, lane: str, kept: Sequence[str]) -> None:
-        # Made after the last commit: nothing in them was ever acknowledged, the rings hold it all.
-        for path in self.spool.segments(self.session.id, lane):
-            if path.name not in kept and has_head(path):
-                path.unlink()
+    def _note_recovery(self) -> None:
+        found = {
+            one.name: {"torn_bytes": one.torn_bytes, "damaged_bytes": one.damaged_bytes}
+            for one in self.lanes.values()
+            if one.torn_bytes or one.damaged_bytes
+        }
+        if found:
+            self._journal.append({"entry": "recovered", "lanes": found})
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append what a ring of one of the session's lanes holds (see `LaneLog.take`)."""
@@ -131,36 +141,41 @@ class Recording:
             lane.anchors.clear()
         return found
 
-    def commit(self) -> Watermark:
+    def commit(self, also: Sequence[Journal] = ()) -> Watermark:
         """Make everything that was appended durable.
+
+        Args:
+            also: journals that are to be durable with it.
 
         Returns:
             How far the session is durable now.
 
         Raises:
-            OSError: the journal could not be written; nothing is lost, the next commit tries again.
             SpoolError: what was written cannot be made durable. Nothing of it can be trusted any
-                more: this process must end, and the next one begins again behind the watermark.
+                more: whoever writes must begin again behind the last watermark.
         """
-        self._sync_lanes()
-        self._note_first_sample()
-        self._sync_journal()
+        journals = [one for one in (self._journal, *also) if one.is_dirty]
+        files = [file for lane in self.lanes.values() for file in lane.files()]
+        folders = {folder for lane in self.lanes.values() for folder in lane.folders}
+        try:
+            self.spool.volume.make_durable([*files, *(one.file for one in journals)], folders)
+        except OSError as error:
+            raise SpoolError(f"what was written cannot be made durable: {error}") from error
+        for one in journals:
+            one.is_dirty = False
         return Watermark(
             self.session.id, {name: lane.end for name, lane in self.lanes.items() if lane.end}
         )
 
-    def _sync_lanes(self) -> None:
-        try:
-            for lane in self.lanes.values():
-                lane.sync()
-        except OSError as error:
-            raise SpoolError(f"what was written cannot be made durable: {error}") from error
+    def settle(self) -> None:
+        """Journal what the last commit made true; durable with the next one.
 
-    def _sync_journal(self) -> None:
-        try:
-            self._journal.sync()
-        except OSError as error:
-            raise SpoolError(f"the journal cannot be made durable: {error}") from error
+        Raises:
+            OSError: the journal does not take it; the next call tries again.
+        """
+        for lane in self.lanes.values():
+            lane.settle()
+        self._note_first_sample()
 
     def _note_first_sample(self) -> None:
         is_waiting = self.session.state.name == "waiting"
@@ -249,14 +264,15 @@ class Recording:
         """
         for lane in self.lanes.values():
             lane.seal()
-        self._sync_lanes()
+        self.commit()
+        self.settle()
         self.session.stop(reason)
         if is_destination:
             for one in self.session.lanes:
                 one.delivered, one.pending = one.pending, 0
             self.session.finish()
         self.note_session()
-        self._sync_journal()
+        self.commit()
         self.close()
 
     def close(self) -> None:

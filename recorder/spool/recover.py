@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from recorder import record
 from recorder.errors import DamagedError
 from recorder.spool.counts import Counts
-from recorder.spool.segment import Hole, SegmentReader, first_seqno_of
+from recorder.spool.segment import Hole, SegmentReader, epoch_of, first_seqno_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from recorder.run import Run
 
 
 @dataclass
@@ -96,7 +98,9 @@ class Piece:
         last_boot_ns: time of its last sample, or None.
         path: the segment, or None.
         end_bytes: where its last record ends.
-        is_open: whether it may be written on.
+        is_open: whether the journal does not know it: it may be written on, if it is the last.
+        torn_bytes: bytes behind its last record that are none, and not zero.
+        damaged_bytes: bytes between its records that are none.
         is_evicted: whether it was given up with a tombstone.
         is_delivered: whether the destination held it then.
     """
@@ -109,8 +113,21 @@ class Piece:
     path: Path | None = None
     end_bytes: int = 0
     is_open: bool = False
+    torn_bytes: int = 0
+    damaged_bytes: int = 0
     is_evicted: bool = False
     is_delivered: bool = False
+
+    @classmethod
+    def of(cls, run: Run) -> Piece:
+        """Return what records add that are about to be written."""
+        return cls(
+            Counts.before(run.first),
+            Counts.behind(run.last),
+            run.rows,
+            run.first_boot_ns,
+            run.last_boot_ns,
+        )
 
     def after(self, earlier: Piece | None) -> Piece:
         """Return this piece and the one before it as one."""
@@ -146,53 +163,49 @@ class Piece:
 
 
 def pieces(
-    entries: Sequence[dict[str, Any]], segments: Sequence[tuple[Path, int]], *, is_this_boot: bool
+    entries: Sequence[dict[str, Any]], segments: Sequence[tuple[Path, int]]
 ) -> Iterator[Piece | DamagedError]:
-    """Yield what each segment of a lane holds, oldest first; empty ones are passed over.
+    """Yield what each segment of a lane holds, oldest first.
+
+    Only segments without a line in the journal are read: the line is written when the segment is
+    durable. That is the newest one, and the one before it if the machine died in between.
 
     Args:
         entries: what the session's journal says of the lane and of the session.
         segments: the segments that are there, in order, with the length to which each counts.
-        is_this_boot: whether only the process died. After a loss of power only what was sealed
-            two heartbeats ago is taken from the journal: a commit lay between.
     """
-    sealed = {one["file"]: (at, one) for at, one in enumerate(entries) if one["entry"] == "sealed"}
+    sealed = {one["file"]: one for one in entries if one["entry"] == "sealed"}
     evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
-    beats = [at for at, one in enumerate(entries) if one["entry"] == "session"]
-    settled_at = len(entries) if is_this_boot else (beats[-2:] or [0])[0]
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
-    # What was sealed and is neither there nor given up was cut off: it never became durable.
-    names = [name for name in sealed if name in there or name in evicted]
-    names += [name for name in there if name not in sealed]
-    for name in names:
-        at, entry = sealed.get(name, (0, None))
+    for name in _in_order(entries, {**there, **dict.fromkeys(evicted)}):
+        entry = sealed.get(name)
         if name in evicted:
             if entry is not None:
                 known = Piece.from_dict(entry)
                 yield replace(known, is_evicted=True, is_delivered=evicted[name])
+            continue
+        path, end_bytes = there[name]
+        if entry is not None and end_bytes >= entry["bytes"]:
+            yield replace(Piece.from_dict(entry), path=path)
         else:
-            path, end_bytes = there[name]
-            if entry is not None and at < settled_at and end_bytes >= entry["bytes"]:
-                yield replace(Piece.from_dict(entry), path=path)
-            else:
-                is_last = name == names[-1]
-                found = _read(path, end_bytes, entry, is_last=is_last)
-                if found is not None:
-                    yield found
-                elif is_last and is_this_boot:
-                    path.unlink()  # the record that it was made for is in the ring: the name too
+            yield _read(path, end_bytes, is_open=entry is None)
 
 
-def _read(
-    path: Path, end_bytes: int, entry: dict[str, Any] | None, *, is_last: bool
-) -> Piece | DamagedError | None:
+def _in_order(entries: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
+    """Return names of segments as they were made: by ring epoch, and in it by number."""
+    epochs = [one["epoch"] for one in entries if one["entry"] == "epoch"]
+    epochs += [epoch_of(name) for name in names]
+    return sorted(names, key=lambda name: (epochs.index(epoch_of(name)), name))
+
+
+def _read(path: Path, end_bytes: int, *, is_open: bool) -> Piece | DamagedError:
     try:
         found = contents(path, end_bytes)
     except DamagedError as error:
         return error
+    damaged = sum(one.size_bytes for one in found.damage)
     if found.first is None or found.last is None:
-        return None
-    is_whole = entry is not None and entry["bytes"] == found.end_bytes
+        return Piece(Counts(), Counts(), path=path, is_open=is_open, torn_bytes=found.torn_bytes)
     return Piece(
         Counts.before(found.first),
         Counts.behind(found.last),
@@ -201,5 +214,7 @@ def _read(
         found.last_boot_ns,
         path,
         found.end_bytes,
-        is_open=is_last and not is_whole,
+        is_open=is_open,
+        torn_bytes=found.torn_bytes,
+        damaged_bytes=damaged,
     )

@@ -18,19 +18,30 @@ little-endian:
      begin    n  records (`recorder.record`), one behind the other
 
 The position of a record is the first position plus its distance from the beginning of the records;
-one that says otherwise is not a record of this segment.
+one that says otherwise is not a record of this segment. So neither what a file held before, nor a
+record in somebody's payload is ever taken for one.
 
-A reader that meets bytes that are no valid record looks on, byte by byte, for the next valid one.
-If one follows, what lies between is damage: it is named, and the loss is exact by sequence numbers.
-If none follows, it is a torn tail, left by a loss of power.
+Behind the last record the file may go on: its blocks are taken when it is made, and what was never
+written reads as zeros. When it is sealed it is cut to its length; after a loss of power it may not
+be. A reader that meets bytes that are no valid record looks on, byte by byte, for the next valid
+one. If one follows, what lies between is damage: it is named, and the loss is exact by sequence
+numbers. If none follows, it is a torn tail, left by a loss of power; zeros to the end of the file
+are no tail, but unused.
 
-What `append` returned survives a crash of this process, and a loss of power only after `sync`.
+The session's journal holds a second copy of the head (entry ``segment``).
+
+A segment with the magic of a later version is left alone and named, and so is a spool with another
+line in its file ``FORMAT``. A reader of version 1 reads every file of version 1 for ever; the files
+in ``tests/data`` say so.
+
+What `append` returned survives a crash of this process, and a loss of power only after
+`recorder.spool.volume.Volume.make_durable`.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -39,16 +50,18 @@ from typing import TYPE_CHECKING
 from recorder import record
 from recorder.errors import DamagedError
 from recorder.schema import LaneSchema
+from recorder.spool import journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAGIC = b"RSEG\0\0\0\1"
 SUFFIX = ".seg"
 _FIXED = struct.Struct("<8sIIQQ16s16sQq")
 _CRC = struct.Struct("<I")
-_IOV_MOST = 1024
+_CHUNK_BYTES = 65_536
+_NAME = re.compile(r"\d{12}-[0-9a-f]{16}\.seg")
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,19 @@ class SegmentHead:
         )
         return fixed + _CRC.pack(zlib.crc32(schema, zlib.crc32(fixed))) + schema
 
+    @classmethod
+    def unpack(cls, raw: bytes) -> SegmentHead | None:
+        """Read what `pack` made, or None if it does not verify."""
+        if len(raw) < _FIXED.size + _CRC.size or raw[:8] != MAGIC:
+            return None
+        _, _, schema_bytes, epoch, position, boot, session, seqno, made = _FIXED.unpack_from(raw)
+        begin = _FIXED.size + _CRC.size
+        schema = raw[begin : begin + schema_bytes]
+        (crc,) = _CRC.unpack_from(raw, _FIXED.size)
+        if zlib.crc32(schema, zlib.crc32(raw[: _FIXED.size])) != crc:
+            return None
+        return cls(epoch, position, boot, session, seqno, made, LaneSchema.from_json(schema))
+
 
 @dataclass(frozen=True)
 class Hole:
@@ -100,84 +126,6 @@ class Hole:
     is_tail: bool
 
 
-class SegmentWriter:
-    """The end of a segment that is being written.
-
-    Args:
-        directory: the lane's directory in the session's; must exist.
-        head: what the segment is; a file of its name must not exist.
-    """
-
-    def __init__(self, directory: Path, head: SegmentHead) -> None:
-        self.path = directory / head.name
-        self.head = head
-        self._file = os.open(
-            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640
-        )
-        self.end_bytes = 0
-        self.rows = 0
-        try:
-            self._append([memoryview(head.pack())])
-        except OSError:
-            os.close(self._file)
-            self.path.unlink()
-            raise
-
-    @classmethod
-    def reopen(cls, path: Path, end_bytes: int, rows: int) -> SegmentWriter:
-        """Go on behind the last record that is known to be durable; what follows is cut off.
-
-        Args:
-            path: the file.
-            end_bytes: where that record ends.
-            rows: samples in all records before.
-        """
-        self = cls.__new__(cls)
-        self.path, self.head = path, read_head(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        os.ftruncate(self._file, end_bytes)
-        self.end_bytes, self.rows = end_bytes, rows
-        return self
-
-    def append(self, records: Sequence[memoryview], rows: int) -> None:
-        """Write whole records at the end, straight from where they lie.
-
-        Raises:
-            OSError: they could not be written; the file ends where it ended before.
-        """
-        self._append(records)
-        self.rows += rows
-
-    def _append(self, runs: Sequence[memoryview]) -> None:
-        size = sum(map(len, runs))
-        try:
-            for first in range(0, len(runs), _IOV_MOST):
-                _write_all(self._file, runs[first : first + _IOV_MOST])
-        except OSError:
-            os.ftruncate(self._file, self.end_bytes)
-            raise
-        self.end_bytes += size
-
-    def sync(self) -> None:
-        """Make every appended record durable."""
-        os.fdatasync(self._file)
-
-    def close(self) -> None:
-        """Close the file; may be called twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def _write_all(file: int, runs: Sequence[memoryview]) -> None:
-    written = os.writev(file, runs)
-    left = sum(map(len, runs)) - written
-    while left:
-        # A signal or a nearly full disk gives a short write; the rest goes piece by piece.
-        rest = memoryview(b"".join(runs))[-left:]
-        left -= os.write(file, rest)
-
-
 def first_seqno_of(name: str) -> int:
     """Return the number of the first sample of a segment of this name."""
     return int(name.partition("-")[0])
@@ -188,22 +136,58 @@ def epoch_of(name: str) -> int:
     return int(name.partition("-")[2].removesuffix(SUFFIX), 16)
 
 
+def is_segment(path: Path) -> bool:
+    """Tell whether a file is one, by its name and kind; a link is not."""
+    return bool(_NAME.fullmatch(path.name)) and not path.is_symlink() and path.is_file()
+
+
 def read_head(path: Path) -> SegmentHead:
-    """Read what a segment says of itself.
+    """Read what a segment says of itself; if that is damaged, what its session's journal says.
 
     Raises:
-        DamagedError: it does not verify.
+        DamagedError: neither verifies, or it is another segment's.
+        FileNotFoundError: there is no such file.
     """
-    with path.open("rb") as file:
-        fixed = file.read(_FIXED.size + _CRC.size)
-        if len(fixed) < _FIXED.size + _CRC.size or fixed[:8] != MAGIC:
-            raise DamagedError(f"{path}: not a segment of this version")
-        _, _, schema_bytes, epoch, position, boot, session, seqno, made = _FIXED.unpack_from(fixed)
-        schema = file.read(schema_bytes) if schema_bytes < record.MOST_PAYLOAD_BYTES else b""
-    (crc,) = _CRC.unpack_from(fixed, _FIXED.size)
-    if zlib.crc32(schema, zlib.crc32(fixed[: _FIXED.size])) != crc:
+    return _read_head(path)[0]
+
+
+def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_FIXED.size + _CRC.size)
+            raw += file.read(_schema_bytes(raw))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error}") from error
+    if SegmentHead.unpack(raw) is None:
+        raw = _second_head(path)
+    head = SegmentHead.unpack(raw)
+    if head is None:
         raise DamagedError(f"{path}: the head of the segment does not verify")
-    return SegmentHead(epoch, position, boot, session, seqno, made, LaneSchema.from_json(schema))
+    if path.stat().st_size < begin_of(raw):
+        raise DamagedError(f"{path}: cut off in its head")
+    if head.name != path.name:
+        raise DamagedError(f"{path}: its head says that it is {head.name}")
+    return head, raw
+
+
+def begin_of(raw: bytes) -> int:
+    """Return where the records begin, as the bytes of a head say."""
+    return int.from_bytes(raw[8:12], "little")
+
+
+def _schema_bytes(raw: bytes) -> int:
+    size = _FIXED.unpack_from(raw)[2] if len(raw) == _FIXED.size + _CRC.size else 0
+    return size if size < record.MOST_PAYLOAD_BYTES else 0
+
+
+def _second_head(path: Path) -> bytes:
+    # The last: a full disk may have kept the file of an earlier one from being made.
+    for one in reversed(journal.read(path.parent.parent / "journal")):
+        if one["entry"] == "segment" and one["file"] == path.name:
+            return bytes.fromhex(one["head"])
+    return b""
 
 
 def has_head(path: Path) -> bool:
@@ -228,12 +212,14 @@ class SegmentReader:
 
     def __init__(self, path: Path, end_bytes: int | None = None) -> None:
         self.path = path
-        self.head = read_head(path)
+        self.head, raw = _read_head(path)
         with path.open("rb") as file:
             self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._memory)
         self._end = min(len(self._memory), len(self._memory) if end_bytes is None else end_bytes)
-        self.begin_bytes = int.from_bytes(self._memory[8:12], "little")
+        self.begin_bytes = begin_of(raw)
+        #: Whether the head was taken from the journal, because the file's own does not verify.
+        self.is_head_damaged = self._memory[: self.begin_bytes] != raw
 
     def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
         """Yield offset, header and payload of every valid record; damage is passed over.
@@ -255,14 +241,17 @@ class SegmentReader:
         offset = self.begin_bytes if offset is None else offset
         while offset < self._end:
             header = self.record_at(offset)
-            if header is None:
-                next_offset = self._next_valid(offset + 1)
-                size = (next_offset or self._end) - offset
-                yield offset, Hole(offset, size, next_offset is None)
-                offset += size
-            else:
+            if header is not None:
                 yield offset, header
                 offset += header.size_bytes
+                continue
+            next_offset = self._next_valid(offset + 1)
+            size = (next_offset or self._used_end(offset)) - offset
+            if size:
+                yield offset, Hole(offset, size, next_offset is None)
+            if next_offset is None:
+                return
+            offset = next_offset
 
     def record_at(self, offset: int) -> record.Header | None:
         """Return the header of the valid record at an offset, or None."""
@@ -284,6 +273,17 @@ class SegmentReader:
                 return offset
             offset += 1
         return None
+
+    def _used_end(self, begin: int) -> int:
+        """Return where the last byte after `begin` ends that is not zero, or `begin`."""
+        end = self._end
+        while end > begin:
+            start = max(begin, end - _CHUNK_BYTES)
+            used = len(self._memory[start:end].rstrip(b"\0"))
+            if used:
+                return start + used
+            end = start
+        return begin
 
     def close(self) -> None:
         """Let go of the file; may be called twice, and not while its payloads are in use."""

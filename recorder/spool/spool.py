@@ -5,6 +5,7 @@
     lock                                           held by the one process that writes; says which
     sessions/<session id>/journal                  journal: the session record, epochs, commands …
     sessions/draft/                                a session that is being made; none of it counts
+    aside/                                         what a power cut left half made; nobody reads it
     sessions/<session id>/<lane>/<…>.seg           segments
 
 Entries of a session's journal, by ``entry``: ``announced`` (always the first: the session's running
@@ -12,11 +13,15 @@ number in this spool), ``session`` (the whole record: when announced, at each
 heartbeat, and at the end), ``config`` (the resolved configuration), ``epoch`` (a lane's counts when
 the session began to take from a ring), ``sealed`` (a segment that will not change any more, its
 length and rows, and the lane's counts behind it),
+``segment`` (one that was begun: its file and a second copy of its head), ``recovered`` (what a loss
+of power left: torn and damaged bytes by lane),
 ``command`` (what was asked for over the socket), ``evicted`` (a segment that was given up).
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 from pathlib import Path
@@ -27,7 +32,8 @@ from recorder.errors import DamagedError, SpoolError, SpoolFormatError
 from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool import journal
-from recorder.spool.segment import SUFFIX, read_head
+from recorder.spool.segment import is_segment, read_head
+from recorder.spool.volume import Volume, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +67,39 @@ class Spool:
     def make(cls, directory: Path) -> Spool:
         """Open the spool, or make an empty one where there is none yet."""
         mark = directory / "FORMAT"
-        if not mark.exists():
-            (directory / "sessions").mkdir(parents=True, exist_ok=True)
-            (directory / "boots").mkdir(exist_ok=True)
+        is_half_made = (
+            mark.exists() and not mark.stat().st_size and not listed(mark.parent / "sessions")
+        )
+        if not mark.exists() or is_half_made:
+            for name in ("sessions", "boots"):
+                (directory / name).mkdir(parents=True, exist_ok=True)
+            # Last and in full: where the file is, there is a spool.
+            for folder in (directory, directory.parent):
+                sync_directory(folder)
             draft = directory / ".FORMAT"
             with draft.open("w") as file:
                 file.write(FORMAT)
+                file.flush()
+                os.fsync(file.fileno())
             draft.rename(mark)
-            for folder in (directory, directory.parent):
-                journal.sync_directory(folder)
+            sync_directory(directory)
         return cls(directory)
+
+    @functools.cached_property
+    def volume(self) -> Volume:
+        """The file system it lies on; only for the one process that writes."""
+        return Volume(self.directory)
+
+    def set_aside(self, path: Path) -> None:
+        """Move something half made out of the way, if it is there; it is never deleted."""
+        if path.exists():
+            aside = self.directory / "aside"
+            aside.mkdir(exist_ok=True)
+            there = {one.name for one in listed(aside)}
+            names = (f"{path.name}-{number}" for number in itertools.count(1))
+            place = aside / next(one for one in names if one not in there)
+            path.rename(place)
+            log.warning("%s: half made, moved to %s", path, place)
 
     def hold(self) -> int:
         """Take the spool's lock and return its descriptor, which holds it until it is closed.
@@ -103,7 +132,7 @@ class Spool:
         Raises:
             OSError: the spool cannot be read.
         """
-        found = [one.name for one in self.session_dirs() if (one / "journal").exists()]
+        found = [one.name for one in self.session_dirs() if (one / "journal").is_file()]
         return sorted(found, key=lambda one: (self.number(one), one))
 
     def session_dirs(self) -> list[Path]:
@@ -117,7 +146,10 @@ class Spool:
 
     def number(self, session_id: str) -> int:
         """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
-        first = journal.first(self.journal_path(session_id))
+        try:
+            first = journal.first(self.journal_path(session_id))
+        except OSError:
+            return 0  # a place of the disk that cannot be read: whoever needs more will say so
         return int(first["number"]) if first else 0
 
     def session_dir(self, session_id: str) -> Path:
@@ -143,10 +175,10 @@ class Spool:
         Raises:
             SpoolError: there is none.
         """
-        for entry in reversed(self.entries(session_id)):
-            if entry["entry"] == "session":
-                return Session.from_dict(entry["session"])
-        raise SpoolError(f"{self.directory}: no session {session_id}")
+        entry = journal.newest(self.journal_path(session_id), "session")
+        if entry is None:
+            raise SpoolError(f"{self.directory}: no session {session_id}")
+        return Session.from_dict(entry["session"])
 
     def find(self, start: str) -> str:
         """Return the one session id that begins with `start`.
@@ -165,9 +197,12 @@ class Spool:
         return sorted(one.name for one in self.session_dir(session_id).iterdir() if one.is_dir())
 
     def segments(self, session_id: str, lane: str) -> list[Path]:
-        """Return a lane's segments in the order in which they were made; a broken head is last."""
+        """Return a lane's segments in the order in which they were made; a broken head is last.
+
+        Whatever else lies in the folder is nobody's business here.
+        """
         found = listed(self.session_dir(session_id) / lane)
-        return sorted((one for one in found if one.suffix == SUFFIX), key=_made)
+        return sorted((one for one in found if is_segment(one)), key=_made)
 
     def anchors_path(self, boot: str) -> Path:
         """Return the path of the anchors of a boot, given as 32 hex digits."""

@@ -32,7 +32,7 @@ def left_running(spool: Spool) -> Iterator[Session]:
     for session_id in spool.session_ids():
         try:
             session = spool.session(session_id)
-        except SpoolError as error:
+        except (SpoolError, OSError) as error:
             log.error("left alone: %s", error)  # noqa: TRY400 - one line, the reader knows the rest
             continue
         if session.recording == "running":

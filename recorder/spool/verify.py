@@ -14,6 +14,7 @@ from recorder.errors import DamagedError, SpoolError
 from recorder.spool import journal
 from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
+from recorder.spool.leftovers import unknown
 from recorder.spool.receipts import final_session
 from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
 from recorder.spool.spool import Spool, listed
@@ -59,6 +60,7 @@ class _Verifier:
             self._found.sessions.append(self._session(session_id))
         for boot in sorted(listed(self._spool.directory / "boots")):
             self._found.problems += _journal_problems(boot / "anchors")
+        self._found.unknown = [str(path) for path in unknown(self._spool)]
         return self._found
 
     def _session(self, session_id: str) -> SessionCheck:
@@ -106,6 +108,8 @@ class _Walk:
         self.found = LaneCheck(lane)
         self._gaps: list[Gap] = []
         self._session_id = session_id
+        #: By path, where the last valid record ends.
+        self._ends: dict[Path, int] = {}
         self._last: dict[int, record.Header] = {}
 
     def read(self, path: Path, *, is_newest: bool) -> None:
@@ -118,13 +122,17 @@ class _Walk:
             return
         with segment:
             self._check_head(path, segment)
+            self._ends[path] = segment.begin_bytes
             for offset, one in segment.scan():
                 if isinstance(one, record.Header):
                     self._check(path, offset, one, segment.head.schema)
+                    self._ends[path] = offset + one.size_bytes
                 elif one.is_tail and is_newest:
                     found.torn_bytes += one.size_bytes
                 else:
                     self._hole(path, one)
+                    if one.is_tail:
+                        del self._ends[path]  # told already
 
     def _headless(self, path: Path, text: str) -> None:
         raw = path.read_bytes()
@@ -137,8 +145,12 @@ class _Walk:
 
     def _check_head(self, path: Path, segment: SegmentReader) -> None:
         head = segment.head
-        is_right = head.name == path.name and head.schema.lane == self.found.lane
-        if not is_right or head.session_id.hex() != self._session_id.replace("-", ""):
+        if segment.is_head_damaged:
+            self._damage(
+                f"{path}: its head does not verify; the journal has it", segment.begin_bytes
+            )
+        is_ours = head.session_id.hex() == self._session_id.replace("-", "")
+        if head.schema.lane != self.found.lane or not is_ours:
             self.found.problems.append(f"{path}: its head says that it belongs elsewhere")
 
     def _check(self, path: Path, offset: int, header: record.Header, schema: LaneSchema) -> None:
@@ -183,13 +195,17 @@ class _Walk:
                 )
 
     def look_for_files(self, folder: Path, entries: list[dict[str, Any]]) -> None:
-        """Notice segments that were sealed and are gone without a tombstone."""
+        """Notice sealed segments that are gone without a tombstone, or shorter than they were."""
         evicted = {one["file"] for one in entries if one["entry"] == "evicted"}
-        sealed = {one["file"] for one in entries if one["entry"] == "sealed"}
-        for name in sorted(sealed - evicted):
+        sealed = {one["file"]: one["bytes"] for one in entries if one["entry"] == "sealed"}
+        for name in sorted(set(sealed) - evicted):
             path = folder / self.found.lane / name
             if not path.exists():
                 self.found.problems.append(f"{path}: a sealed segment that is not there")
+            elif sealed[name] > (end := self._ends.get(path, sealed[name])):
+                size = sealed[name] - end
+                self._hole(path, Hole(end, size, is_tail=True))
+                self.found.torn_bytes = max(self.found.torn_bytes - size, 0)
 
 
 def _fits(header: record.Header, schema: LaneSchema) -> bool:

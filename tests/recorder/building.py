@@ -28,6 +28,7 @@ from recorder.schema import LaneSchema
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool.recording import Recording
+from recorder.spool.recover import contents
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
@@ -141,7 +142,12 @@ class Shelf:
         self.take()
         water = self.recording.commit()
         self.reader.free(self.reader.position)
+        self.recording.settle()
         return water
+
+    def end(self) -> None:
+        """End the recording: its segments are cut to their length."""
+        self.recording.end("operator", is_destination=False)
 
     def segments(self) -> list[Path]:
         return self.spool.segments(self.recording.session.id, self.lane.lane)
@@ -153,6 +159,11 @@ class Shelf:
         self.recording.close()
         self.reader.close()
         self.producer.close()
+
+
+def used(path: Path) -> bytes:
+    """Return a segment's bytes up to the end of its last record."""
+    return path.read_bytes()[: contents(path).end_bytes]
 
 
 @contextlib.contextmanager

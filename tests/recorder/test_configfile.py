@@ -83,6 +83,15 @@ def test_what_is_not_said_has_the_default(tmp_path: Path) -> None:
     assert config.spool.commit_interval_s == 0.5
 
 
+def test_how_a_spool_is_kept_survives_the_way_to_a_process(tmp_path: Path) -> None:
+    keys = 'max_bytes = 64_000_000\npin_share = 0.25\nmarker = "mounted"\nloss_window_s = 3'
+    config = loaded(tmp_path, f"{SERVER}[spool]\n{keys}\n{LANE}priority = -5\n")
+    assert (config.spool.max_bytes, config.spool.pin_share) == (64_000_000, 0.25)
+    assert (config.spool.marker, config.spool.loss_window_s) == ("mounted", 3.0)
+    assert config.lanes[0].priority == -5
+    assert from_json(to_json(config)) == config
+
+
 def test_unlisted_keys_of_a_lane_are_its_drivers_options(tmp_path: Path) -> None:
     config = loaded(tmp_path, f"{GOOD}address = 0x69\nrate_hz = 500\n")
     assert config.lanes[0].options == {"address": 0x69}
@@ -206,6 +215,29 @@ WRONG = {
             "session.heartbeat_s: found Infinity; must be a finite number",
             "session.roll_over_s: found NaN; must be a finite number",
         ],
+    ),
+    "a window of loss shorter than the time between two commits": (
+        GOOD + "[spool]\ncommit_interval_s = 5",
+        ["spool.loss_window_s: found 2.0; must be at least spool.commit_interval_s, 5.0"],
+    ),
+    "a spool that cannot hold what is being written": (
+        GOOD + "[spool]\nsegment_bytes = 1_000_000\nmax_bytes = 1_999_999",
+        [
+            "spool.max_bytes: found 1999999; "
+            "must be 0 or at least twice spool.segment_bytes, 2000000"
+        ],
+    ),
+    "a share that is more than all": (
+        GOOD + "[spool]\npin_share = 1.5",
+        ["spool.pin_share: found 1.5; must be less than or equal to 1"],
+    ),
+    "a marker elsewhere": (
+        GOOD + '[spool]\nmarker = "../mounted"',
+        ['spool.marker: found "../mounted"; must be the name of a file in spool.directory'],
+    ),
+    "a priority beyond its limit": (
+        GOOD + "priority = 101",
+        ["lanes[0].priority (lane 'imu'): found 101; must be less than or equal to 100"],
     ),
     "text for a number": (
         GOOD + '[web]\nport = "8080"',

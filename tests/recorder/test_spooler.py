@@ -178,7 +178,7 @@ def test_a_session_that_is_old_enough_rolls_over_without_losing_a_sample(tmp_pat
     with machine(tmp_path, roll_over_s=0.4) as one:
         one.start("spool")
         one.start("lane")
-        wait_until(lambda: one.spool.exists() and len(Spool(one.spool).session_ids()) >= 3)
+        wait_until(lambda: one.sign("spool") and len(Spool(one.spool).session_ids()) >= 3)
         one.end("lane")
         one.end("spool")
         assert_whole(one)
@@ -299,8 +299,8 @@ def test_a_spool_of_a_newer_format_stays_as_it_is(tmp_path: Path) -> None:
     spooler = Spooler(one.config)
     spooler.close()
     assert [path.name for path in one.spool.iterdir()] == ["FORMAT"]
-    assert spooler.spool.directory == one.spool.with_name("spool-1")
-    assert len(spooler.spool.session_ids()) == 1
+    assert spooler.archive.spool.directory == one.spool.with_name("spool-1")
+    assert len(spooler.archive.spool.session_ids()) == 1
 
 
 def test_two_spoolers_on_one_directory_do_not_meet(tmp_path: Path) -> None:

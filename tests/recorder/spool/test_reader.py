@@ -71,12 +71,24 @@ def test_damage_is_passed_over_and_shows_by_the_numbers(stored):
     assert seqnos(read_from(segments(stored), None)) == [n for n in range(40) if n != first[0]]
 
 
-def test_a_segment_whose_head_is_damaged_is_passed_over(stored):
-    path, _ = segments(stored)[1]
-    lost = seqnos(read_from(segments(stored)[1:2], None))
+def hurt_head(path):
     raw = bytearray(path.read_bytes())
     raw[20] ^= 0xFF
     path.write_bytes(raw)
+
+
+def test_a_segment_whose_head_is_damaged_is_read_by_the_one_in_the_journal(stored):
+    path, _ = segments(stored)[1]
+    hurt_head(path)
+    whole = [(one, one.stat().st_size) for one in sorted(path.parent.glob("*.seg"))]
+    assert seqnos(read_from(whole, None)) == list(range(40))
+
+
+def test_a_segment_whose_heads_are_both_damaged_is_passed_over(stored):
+    path, _ = segments(stored)[1]
+    lost = seqnos(read_from(segments(stored)[1:2], None))
+    hurt_head(path)
+    (path.parent.parent / "journal").unlink()
     whole = [(one, one.stat().st_size) for one in sorted(path.parent.glob("*.seg"))]
     assert seqnos(read_from(whole, None)) == [n for n in range(40) if n not in lost]
 
@@ -85,9 +97,8 @@ def test_a_piece_is_exactly_its_records_and_what_is_gone_is_told(stored):
     path, _ = segments(stored)[1]
     first, second = list(_plain(read_from(segments(stored)[1:2], None)))[:2]
     assert seqnos(read_piece(path, first[1].offset, second[1].offset)) == [second[0]]
-    raw = bytearray(path.read_bytes())
-    raw[20] ^= 0xFF
-    path.write_bytes(raw)
+    hurt_head(path)
+    (path.parent.parent / "journal").unlink()
     with pytest.raises(DamagedError):
         list(read_piece(path, first[1].offset, second[1].offset))
     path.unlink()

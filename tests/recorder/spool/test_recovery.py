@@ -25,6 +25,7 @@ from tests.recorder.building import (
     new_session,
     segment_numbers,
     shelf,
+    used,
 )
 
 
@@ -219,7 +220,7 @@ def test_a_segment_cut_off_in_its_head_stops_no_recovery(tmp_path: Path, left_by
 
 
 def test_a_journal_that_lost_the_beginning_of_an_account_stops_no_recovery(tmp_path: Path) -> None:
-    # The segments are made durable before the journal: a power cut may come between.
+    # What is made durable together comes there in any order: a power cut may come between.
     with shelf(tmp_path, boot=uuid.uuid4().hex) as one:
         path = one.spool.journal_path(one.recording.session.id)
         announced = path.read_bytes()
@@ -241,7 +242,7 @@ def test_a_tail_that_the_last_heartbeat_knew_of_is_counted_as_lost(tmp_path: Pat
         one.recording.beat([])
         one.recording.commit()
         (path,) = one.segments()
-        raw = path.read_bytes()
+        raw = used(path)
         path.write_bytes(raw[: -2 * 280 - 5])  # two records and some bytes of a third
         one.recording = dead(one, None)
         account = one.ledger
@@ -257,7 +258,7 @@ def test_damage_found_at_recovery_is_counted_by_number_and_kept(tmp_path: Path) 
             one.producer.put(10)
         one.commit()
         (path,) = one.segments()
-        raw = bytearray(path.read_bytes())
+        raw = bytearray(used(path))
         raw[-5 * 280 + 150] ^= 1
         path.write_bytes(raw)
         one.recording = dead(one, None)

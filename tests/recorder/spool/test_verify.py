@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from recorder.errors import SpoolError, SpoolFormatError
 from recorder.session.session import Session
 from recorder.spool.findings import LaneCheck
 from recorder.spool.journal import Journal
+from recorder.spool.segment import SegmentReader
+from recorder.spool.segment_writer import SegmentWriter
 from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
-from tests.recorder.building import Shelf, shelf
+from tests.recorder.building import Shelf, shelf, used
 
 RECORD_BYTES = record.HEADER_BYTES + 10 * 16
 
@@ -107,7 +110,7 @@ def test_damage_in_the_middle_is_named_with_its_place_and_its_numbers(tmp_path: 
 def test_a_torn_tail_of_a_recording_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:
     one = filled(tmp_path)
     path = one.segments()[-1]
-    path.write_bytes(path.read_bytes()[:-7])
+    path.write_bytes(used(path)[:-7])
     found = lane(tmp_path)
     assert (found.torn_bytes, found.damaged_records) == (RECORD_BYTES - 7, 0)
     assert found.is_sound
@@ -226,10 +229,16 @@ def test_the_first_segment_is_missed_too(tmp_path: Path) -> None:
 def test_samples_that_are_there_twice_are_a_finding(tmp_path: Path) -> None:
     one = filled(tmp_path)
     path = one.segments()[0]
-    (path.parent / path.name.replace("0-", "1-", 1)).write_bytes(path.read_bytes())
+    with SegmentReader(path) as segment:
+        (_, _), (second, header), *_ = segment.scan()
+        position, seqno = header.position, header.seqno
+        head = dataclasses.replace(segment.head, first_position=position, first_seqno=seqno)
+    writer = SegmentWriter(path.parent, head)
+    writer.append([memoryview(used(path)[second:])], 0)
+    writer.close()
     found = lane(tmp_path)
     assert found.doubled > 0
-    assert any("belongs elsewhere" in text for text in found.problems)
+    assert any("there twice" in text for text in found.problems)
     assert not found.is_sound
     one.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recorder.spool.watermark import Watermark, durable
-from tests.recorder.building import ID, shelf
+from tests.recorder.building import ID, shelf, used
 
 
 def test_a_reader_sees_what_was_committed_and_nothing_behind(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ def test_a_reader_sees_what_was_committed_and_nothing_behind(tmp_path: Path) -> 
         for _ in range(6):
             one.producer.put(10)
         water = one.commit()
-        committed = [(path, path.stat().st_size) for path in one.segments()]
+        committed = [(path, len(used(path))) for path in one.segments()]
         for _ in range(6):
             one.producer.put(10)
         one.take()  # written, and not durable yet

@@ -194,7 +194,8 @@ def evict_first_pictures(drive):
     """Give up the camera's first segment as the quota does; return its rows."""
     log = journal.Journal(drive.spool.journal_path(drive.id))
     (first, *_) = drive.spool.segments(drive.id, "camera")
-    rows = next(one["rows"] for one in log.entries if one.get("file") == first.name)
+    sealed = [one for one in log.entries if one["entry"] == "sealed"]
+    rows = next(one["rows"] for one in sealed if one["file"] == first.name)
     tombstone = {"entry": "evicted", "lane": "camera", "file": first.name, "delivered": False}
     log.record({**tombstone, "rows": rows})
     log.close()

@@ -282,7 +282,8 @@ def test_a_segment_that_was_given_up_is_a_counted_loss(drive, station):
     drive.end()
     (first, *_) = drive.spool.segments(drive.id, "camera")
     log = journal.Journal(drive.spool.journal_path(drive.id))
-    sealed = next(one for one in log.entries if one.get("file") == first.name)
+    lines = [one for one in log.entries if one["entry"] == "sealed"]
+    sealed = next(one for one in lines if one["file"] == first.name)
     tombstone = {"entry": "evicted", "lane": "camera", "file": first.name, "delivered": False}
     log.record({**tombstone, "rows": sealed["rows"]})
     log.close()

@@ -1,0 +1,72 @@
+"""Files that a process left when it died: those that are nobody's any more, and those unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recorder.spool.segment import has_head, is_segment
+from recorder.spool.spool import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from recorder.spool.spool import Spool
+
+_KNOWN = {"FORMAT", ".FORMAT", "lock", "reserve", "boots", "sessions", "aside"}
+_KNOWN_OF_SESSION = {"journal", ".journal"}
+
+
+def remove_evicted(spool: Spool, session_id: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Remove segments that have a tombstone: it was written, then the process died."""
+    for one in entries:
+        if one["entry"] == "evicted":
+            path = spool.session_dir(session_id) / one["lane"] / one["file"]
+            path.unlink(missing_ok=True)
+
+
+def remove_undurable(spool: Spool, session_id: str, lane: str, kept: Sequence[str]) -> None:
+    """Remove a lane's segments that were made after the last commit of this boot.
+
+    Nothing in them was ever acknowledged, and the rings hold it all.
+
+    Args:
+        spool: the spool.
+        session_id: the session that was being recorded.
+        lane: the lane.
+        kept: names of the segments that the watermark names, and of those before.
+    """
+    for path in spool.segments(session_id, lane):
+        if path.name in kept:
+            continue
+        if has_head(path):
+            path.unlink()
+        else:
+            spool.set_aside(path)  # perhaps it was one that was told of, and is damaged
+
+
+def unknown(spool: Spool, session_ids: Collection[str] | None = None) -> Iterator[Path]:
+    """Yield everything in a spool that is not the recorder's; it is left alone.
+
+    Args:
+        spool: the spool.
+        session_ids: look into these sessions only; None: into all.
+    """
+    yield from _others(spool.directory, _KNOWN)
+    for folder in listed(spool.directory / "sessions"):
+        if not folder.is_dir() or folder.is_symlink():
+            yield folder
+        elif session_ids is None or folder.name in session_ids:
+            yield from _unknown_in(folder)
+
+
+def _unknown_in(session_dir: Path) -> Iterator[Path]:
+    for one in _others(session_dir, _KNOWN_OF_SESSION):
+        if not one.is_dir() or one.is_symlink():
+            yield one
+        else:
+            yield from (path for path in listed(one) if not is_segment(path))
+
+
+def _others(folder: Path, known: set[str]) -> list[Path]:
+    return [path for path in listed(folder) if path.name not in known]

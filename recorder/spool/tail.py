@@ -1,0 +1,78 @@
+"""Reading on in a journal that somebody else appends to: each line is read once."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_CRC_CHARS = 9
+#: Nine tenths of a session's journal; whoever keeps the books of the disk needs none of it.
+_HEARTBEAT = b'{"entry":"session",'
+
+
+@dataclass
+class News:
+    """What was added to a journal.
+
+    Args:
+        is_anew: the file is another one than before, or shorter: what was known does not count.
+        read_bytes: how much was looked at.
+        entries: the new entries without heartbeats, oldest first.
+    """
+
+    is_anew: bool = False
+    read_bytes: int = 0
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Tail:
+    """The place in a journal up to which it was read.
+
+    Args:
+        path: its file; an absent one is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        #: Where the last valid line ends that was read.
+        self.end_bytes = 0
+        self._seen = (0, 0)
+
+    def news(self) -> News:
+        """Return what was added since the last call; costs next to nothing where nothing was.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            was_there, self._seen, self.end_bytes = self._seen != (0, 0), (0, 0), 0
+            return News(was_there)
+        if (found.st_ino, found.st_size) == self._seen:
+            return News()
+        news = News(found.st_ino != self._seen[0] or found.st_size < self.end_bytes)
+        self._seen = found.st_ino, found.st_size
+        self.end_bytes = 0 if news.is_anew else self.end_bytes
+        with self.path.open("rb") as file:
+            file.seek(self.end_bytes)
+            self._read(file, news)
+        return news
+
+    def _read(self, lines: Iterable[bytes], news: News) -> None:
+        at_bytes = self.end_bytes
+        for line in lines:
+            at_bytes += len(line)
+            news.read_bytes += len(line)
+            text = line[_CRC_CHARS:-1]
+            if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
+                continue  # torn or damaged; if nothing valid follows it may be written over
+            self.end_bytes = at_bytes
+            if not text.startswith(_HEARTBEAT):
+                news.entries.append(json.loads(text))

@@ -1,0 +1,142 @@
+"""The file system that a spool lies on: making what was written there durable, in few flushes.
+
+A flush of the device's cache is what a commit costs on a card, and each file's own `fdatasync`
+brings one or two. So one file is synced alone, and several are first pushed into the device (which
+flushes nothing), then made durable together by one `syncfs`: two flushes, however many lanes. But
+`syncfs` waits for what every other program wrote too. Where the file system is not the recorder's
+own, each file is synced by itself: more flushes, and no foreign program can hold a commit up.
+`docs/commit.md` has the figures.
+
+Only what POSIX and Linux promise is used: that syncing one file makes another one's length durable
+is true of some file systems and promised by none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_LIBC.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_BEGIN, _WAIT = 2, 1 | 2 | 4
+#: What a disk says that takes no more, and means nothing worse.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What file systems say that cannot do what is only a help.
+_CANNOT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE})
+
+
+class Volume:
+    """A directory's file system, as its writer sees it.
+
+    Args:
+        directory: the spool; must exist.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        #: Whether the directory, or the one around it, is where the file system is mounted: then
+        #: it is the recorder's own.
+        self.is_own = is_mount(directory) or is_mount(directory.parent)
+        self._file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def make_durable(self, files: Sequence[int], folders: Collection[Path]) -> None:
+        """Make durable what was written.
+
+        Args:
+            files: descriptors of every file that was written or cut since it was durable.
+            folders: directories in which files or folders were made since then.
+
+        Raises:
+            OSError: nothing is known any more of what was written, and a later success proves
+                nothing: the kernel may have dropped the bytes.
+        """
+        if not files and not folders:
+            return
+        if len(files) == 1 and not folders:
+            os.fdatasync(files[0])
+            return
+        for flags in (_BEGIN, _WAIT):
+            for file in files:
+                _push(file, flags)
+        if self.is_own:
+            syncfs(self._file)
+            return
+        for file in files:
+            os.fdatasync(file)
+        for folder in folders:
+            sync_directory(folder)
+
+    def written(self) -> tuple[int, int] | None:
+        """Return bytes written to the device and flushes of it since the boot, by any program.
+
+        None: the file system is on no block device, or the kernel does not tell.
+        """
+        device = self.directory.stat().st_dev
+        folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+        if (folder / "partition").exists():
+            folder = folder.parent  # flushes are counted for the whole disk only
+        try:
+            fields = (folder / "stat").read_text().split()
+        except OSError:
+            return None
+        return int(fields[6]) * 512, int(fields[15])
+
+    def close(self) -> None:
+        """Let go of the directory; may be called twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def is_mount(directory: Path) -> bool:
+    """Tell whether another file system begins at a directory than lies around it."""
+    return directory.stat().st_dev != directory.absolute().parent.stat().st_dev
+
+
+def allocate(file: int, size_bytes: int) -> None:
+    """Give a file its length and its blocks at once; zeros are read where nothing was written.
+
+    Only a help: where the file system cannot, or has not so much left, the file grows by and by.
+    """
+    if _LIBC.fallocate(file, 0, 0, size_bytes):
+        code = ctypes.get_errno()
+        if code not in FULL | _CANNOT:
+            raise OSError(code, os.strerror(code))
+
+
+def sync_directory(path: Path) -> None:
+    """Make durable which files a directory holds."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def syncfs(file: int) -> None:
+    """Make everything durable that was written to the file system of an open file.
+
+    Raises:
+        OSError: something of it could not be written since the file was opened.
+    """
+    if _LIBC.syncfs(file):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _push(file: int, flags: int) -> None:
+    """Begin or await the writing of a file's pages; the device's cache is not flushed."""
+    if _LIBC.sync_file_range(file, 0, 0, flags):
+        code = ctypes.get_errno()
+        if code not in _CANNOT:
+            raise OSError(code, os.strerror(code))

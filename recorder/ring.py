@@ -76,12 +76,16 @@ class _Mapping:
             raise RingError(f"{path}: not a ring of this version")
         _, begin, schema_bytes, capacity, epoch, boot, created = _FIXED.unpack_from(fixed)
         self._begin: int = begin
+        self._end: int = begin + capacity
         self.capacity_bytes: int = capacity
         self.epoch: int = epoch
         schema = self._memory[_SCHEMA : _SCHEMA + schema_bytes]
         (crc,) = _CRC.unpack_from(fixed, _FIXED.size)
         if zlib.crc32(schema, zlib.crc32(fixed[: _FIXED.size])) != crc:
             raise RingError(f"{path}: the head of the ring does not verify")
+        fits = begin >= _SCHEMA + schema_bytes and 0 < capacity == len(self._memory) - begin
+        if not fits:
+            raise RingError(f"{path}: {len(self._memory)} bytes are not as long as its head says")
         self.boot_id: bytes = boot
         self.created_boot_ns: int = created
         self.schema = LaneSchema.from_json(schema)
@@ -110,17 +114,20 @@ class _Mapping:
 
     def _fields_at(self, position: int) -> tuple[Any, ...] | None:
         """Return the header's values of the record at a position, if it verifies there."""
-        runs = self._slices(position, record.HEADER_BYTES)
+        begin = self._begin + position % self.capacity_bytes
         # A copy: what is checked must be what is read, though the lane may be writing here.
-        raw = bytes(runs[0]) if len(runs) == 1 else b"".join(runs)
+        raw = self._memory[begin : min(begin + record.HEADER_BYTES, self._end)]
+        if len(raw) < record.HEADER_BYTES:
+            raw = b"".join(self._slices(position, record.HEADER_BYTES))
         fields = record.unpack_fields(raw)
-        if not record.is_plausible(fields) or fields[record.POSITION] != position:
+        if fields[record.POSITION] != position or fields[record.EPOCH] != self.epoch:
             return None
         size = fields[record.PAYLOAD_BYTES]
-        if fields[record.EPOCH] != self.epoch or size + record.HEADER_BYTES > self.capacity_bytes:
+        if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
-        payload = self._slices(position + record.HEADER_BYTES, size)
-        crc = record.checksum(raw[: record.CRC_OFFSET], payload)
+        crc = zlib.crc32(raw[: record.CRC_OFFSET])
+        for run in self._slices(position + record.HEADER_BYTES, size):
+            crc = zlib.crc32(run, crc)
         return fields if crc == fields[record.CRC] else None
 
     def tail_position(self) -> int:

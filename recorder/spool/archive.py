@@ -134,6 +134,8 @@ class Archive:
         plain = json.loads(to_json(self._config))
         size = self._config.spool.segment_bytes
         self.recording = Recording.announce(self.spool, session, plain, size)
+        # Before the first record: should the first commit fail, none of it is trusted.
+        Watermark(session.id).publish(self._config.watermark_file)
         self._next_beat_ns = 0
         log.info("session %s announced", session.id)
         return self.recording

@@ -152,7 +152,8 @@ class Spool(Table):
         loss_window_s: on a slow disk the time between two commits grows, up to this: what a power
             cut may cost at worst. At least `commit_interval_s`, at most 60 s.
         segment_bytes: a file of a lane that is as large as this is sealed, 64 KiB to 1 GiB.
-        free_floor_bytes: space that is kept free on the disk, by giving up what is least needed.
+        free_floor_bytes: space that is kept free on the disk, by giving up what is least needed; in
+            any case that of two segments.
         max_bytes: what the spool may hold, kept in the same way; 0: as much as the disk takes. At
             least twice `segment_bytes`: what is being written is never given up.
         pin_share: most that pins may hold, as a share of `max_bytes`, or of the disk without its

@@ -181,7 +181,7 @@ class Runner:
 def _unsent(config: Config) -> list[Path]:
     """Return the uploader's journals, there or not yet, of the sessions that are to be sent."""
     try:
-        spool = Spool(config.spool_dir)
+        spool = Spool.current(config.spool_dir)
     except SpoolError:
         return []  # nothing was recorded, or nothing that this version could send
     journals = {one: config.upload_dir / one for one in spool.session_ids()}

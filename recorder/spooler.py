@@ -268,6 +268,7 @@ class Spooler:
             "session": session.to_dict() if session else None,
             "free_bytes": archive.free_bytes() if archive else None,
             "commits": self._pace.to_dict(),
+            "wear": archive.spool.volume.wear() if archive else {},
         }
         status.publish(self._config.spool.run_dir, "spool", facts)
         self._notifier.ping(self._trouble or words)

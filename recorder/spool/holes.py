@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recorder.spool.segment import epoch_of, first_seqno_of
+from recorder.spool.names import epoch_of, first_seqno_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

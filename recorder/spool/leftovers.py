@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recorder.spool.segment import has_head, is_segment
+from recorder.spool.names import segments_in
+from recorder.spool.segment import has_head
 from recorder.spool.spool import listed
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _unknown_in(session_dir: Path) -> Iterator[Path]:
         if not one.is_dir() or one.is_symlink():
             yield one
         else:
-            yield from (path for path in listed(one) if not is_segment(path))
+            yield from set(listed(one)) - set(segments_in(one))
 
 
 def _others(folder: Path, known: set[str]) -> list[Path]:

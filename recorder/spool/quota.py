@@ -13,6 +13,7 @@ file is removed. A removal that a loss of power undoes is done again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import logging
 import os
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from recorder.spool.journal import Journal
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import held
-from recorder.spool.reserve import Reserve
+from recorder.spool.reserve import RESERVE_BYTES, Reserve
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
 
@@ -48,8 +49,11 @@ def free_bytes(directory: Path) -> int:
 
 
 def floor_bytes(config: Config) -> int:
-    """Return how much is kept free: what is configured, and at least one segment."""
-    return max(config.spool.free_floor_bytes, config.spool.segment_bytes)
+    """Return how much is kept free: what is configured, and at least two segments.
+
+    The next segment takes its blocks at once, and the journals need some.
+    """
+    return max(config.spool.free_floor_bytes, 2 * config.spool.segment_bytes)
 
 
 def pin_cap_bytes(spool: Spool, config: Config) -> int:
@@ -109,9 +113,9 @@ class Room:
         self._learn(recording)
         short_bytes = self._short_bytes(recording)
         if short_bytes <= 0:
-            self._reserve.keep(-short_bytes)
+            if short_bytes + RESERVE_BYTES <= 0:
+                self._reserve.fill()
             return 0
-        self._reserve.give_up(free_bytes(self.spool.directory))
         if not (self.stock.is_complete or starved):
             return 0
         freed_bytes = self._give_up(recording, short_bytes, is_last_resort=bool(starved))
@@ -168,15 +172,17 @@ class Room:
         session_id = segments[0].session_id
         tombstones = [one.tombstone(is_leased=one.key in leased) for one in segments]
         if recording is not None and recording.session.id == session_id:
-            for tombstone in tombstones:
-                recording.bury(tombstone)
+            for one in tombstones:
+                self._reserve.spend_on(functools.partial(recording.bury, one))
         else:
             with contextlib.closing(Journal(self.spool.journal_path(session_id))) as journal:
-                for tombstone in tombstones:
-                    journal.append(tombstone)
+                for one in tombstones:
+                    self._reserve.spend_on(functools.partial(journal.append, one))
                 journal.sync()
-        for one in segments:
-            (self.spool.session_dir(session_id) / one.lane / one.file).unlink(missing_ok=True)
+        for segment in segments:
+            folder = self.spool.session_dir(session_id) / segment.lane
+            (folder / segment.file).unlink(missing_ok=True)
+        self._reserve.fill()
         self.stock.follow(session_id)
         self._tell(segments)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from recorder import record
 from recorder.errors import DamagedError
 from recorder.spool.counts import Counts
-from recorder.spool.segment import Hole, SegmentReader, epoch_of, first_seqno_of
+from recorder.spool.names import epoch_of, first_seqno_of
+from recorder.spool.segment import Hole, SegmentReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,6 +1,8 @@
-"""A file that holds nothing: its space is given up when the disk has not a byte left.
+"""A file that holds nothing: its space is for tombstones when the disk has not a byte left.
 
-Then what must be written before anything can be given up, a tombstone, still finds room.
+Nothing can be given up before its tombstone is written, and on a full disk that may need a block
+that is not there. Then a slice of the reserve is cut off and the tombstone tried again; what is
+given up next fills the reserve before anybody else gets any of it.
 """
 
 from __future__ import annotations
@@ -8,14 +10,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from recorder.spool.volume import FULL
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-RESERVE_BYTES = 1024 * 1024
+RESERVE_BYTES, SLICE_BYTES = 1024 * 1024, 65_536
 
 
 class Reserve:
-    """The file ``reserve`` in a directory.
+    """The file ``reserve`` in a directory; made when it is filled first.
 
     Args:
         directory: the spool.
@@ -24,25 +29,44 @@ class Reserve:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "reserve"
 
-    def keep(self, room_bytes: int) -> None:
-        """Take the space again if it is not held and there is room enough for it.
+    @property
+    def size_bytes(self) -> int:
+        """What it holds now."""
+        return self._path.stat().st_size if self._path.exists() else 0
 
-        Where the disk does not give it, go without until the next call.
-        """
-        if room_bytes < RESERVE_BYTES or self._path.exists():
+    def fill(self) -> None:
+        """Take what is missing, as far as the disk gives it."""
+        size_bytes = self.size_bytes
+        if size_bytes >= RESERVE_BYTES:
             return
-        draft = self._path.with_name(".reserve")
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            try:
-                os.posix_fallocate(file, 0, RESERVE_BYTES)
-            finally:
-                os.close(file)
-            draft.rename(self._path)
-        except OSError:
-            draft.unlink(missing_ok=True)
+            while size_bytes < RESERVE_BYTES:
+                os.posix_fallocate(file, size_bytes, SLICE_BYTES)
+                size_bytes += SLICE_BYTES
+        except OSError as error:
+            os.ftruncate(file, size_bytes)
+            if error.errno not in FULL:
+                raise
+        finally:
+            os.close(file)
 
-    def give_up(self, room_bytes: int) -> None:
-        """Give its space to whoever writes next, if the disk has less than that left."""
-        if room_bytes < RESERVE_BYTES:
-            self._path.unlink(missing_ok=True)
+    def spend_on(self, write: Callable[[], None]) -> None:
+        """Write something small that must find room; a full disk costs slices of the reserve.
+
+        Args:
+            write: raises OSError if it did not find room, and leaves nothing behind then.
+
+        Raises:
+            OSError: the disk says something else, or nothing of the reserve is left.
+        """
+        while True:
+            try:
+                write()
+            except OSError as error:
+                size_bytes = self.size_bytes
+                if error.errno not in FULL or not size_bytes:
+                    raise
+                os.truncate(self._path, max(size_bytes - SLICE_BYTES, 0))
+            else:
+                return

@@ -41,7 +41,6 @@ What `append` returned survives a crash of this process, and a loss of power onl
 from __future__ import annotations
 
 import mmap
-import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -51,17 +50,16 @@ from recorder import record
 from recorder.errors import DamagedError
 from recorder.schema import LaneSchema
 from recorder.spool import journal
+from recorder.spool.names import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 MAGIC = b"RSEG\0\0\0\1"
-SUFFIX = ".seg"
 _FIXED = struct.Struct("<8sIIQQ16s16sQq")
 _CRC = struct.Struct("<I")
 _CHUNK_BYTES = 65_536
-_NAME = re.compile(r"\d{12}-[0-9a-f]{16}\.seg")
 
 
 @dataclass(frozen=True)
@@ -124,21 +122,6 @@ class Hole:
     offset: int
     size_bytes: int
     is_tail: bool
-
-
-def first_seqno_of(name: str) -> int:
-    """Return the number of the first sample of a segment of this name."""
-    return int(name.partition("-")[0])
-
-
-def epoch_of(name: str) -> int:
-    """Return the ring epoch of a segment of this name."""
-    return int(name.partition("-")[2].removesuffix(SUFFIX), 16)
-
-
-def is_segment(path: Path) -> bool:
-    """Tell whether a file is one, by its name and kind; a link is not."""
-    return bool(_NAME.fullmatch(path.name)) and not path.is_symlink() and path.is_file()
 
 
 def read_head(path: Path) -> SegmentHead:

@@ -32,7 +32,8 @@ from recorder.errors import DamagedError, SpoolError, SpoolFormatError
 from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool import journal
-from recorder.spool.segment import is_segment, read_head
+from recorder.spool.names import epoch_of, segments_in
+from recorder.spool.segment import read_head
 from recorder.spool.volume import Volume, sync_directory
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,20 @@ class Spool:
         try:
             return cls.make(directory)
         except SpoolFormatError as error:
-            beside = directory.with_name(directory.name + "-1")
-            log.warning("%s; recording into %s", error, beside)
-            return cls.make(beside)
+            log.warning("%s; recording into %s", error, _beside(directory))
+            return cls.make(_beside(directory))
+
+    @classmethod
+    def current(cls, directory: Path) -> Spool:
+        """Open the spool that `make_beside` records into.
+
+        Raises:
+            SpoolError: there is none.
+        """
+        try:
+            return cls(directory)
+        except SpoolFormatError:
+            return cls(_beside(directory))
 
     def session_ids(self) -> list[str]:
         """Return the ids of all sessions, oldest first: by the running number in each journal.
@@ -197,12 +209,18 @@ class Spool:
         return sorted(one.name for one in self.session_dir(session_id).iterdir() if one.is_dir())
 
     def segments(self, session_id: str, lane: str) -> list[Path]:
-        """Return a lane's segments in the order in which they were made; a broken head is last.
+        """Return a lane's segments in the order in which they were made.
 
-        Whatever else lies in the folder is nobody's business here.
+        Whatever else lies in the folder is nobody's business here. Heads are read only to tell
+        which ring came first, where there were several.
         """
-        found = listed(self.session_dir(session_id) / lane)
-        return sorted((one for one in found if is_segment(one)), key=_made)
+        by_epoch: dict[int, list[Path]] = {}
+        for path in segments_in(self.session_dir(session_id) / lane):
+            by_epoch.setdefault(epoch_of(path.name), []).append(path)
+        rings = [sorted(paths) for paths in by_epoch.values()]
+        if len(rings) > 1:
+            rings.sort(key=_made)
+        return [path for paths in rings for path in paths]
 
     def anchors_path(self, boot: str) -> Path:
         """Return the path of the anchors of a boot, given as 32 hex digits."""
@@ -211,6 +229,10 @@ class Spool:
     def anchors(self, boot: str) -> list[Anchor]:
         """Return what time it was in a boot, oldest first."""
         return [Anchor(**entry) for entry in journal.read(self.anchors_path(boot))]
+
+
+def _beside(directory: Path) -> Path:
+    return directory.with_name(directory.name + "-1")
 
 
 def listed(folder: Path) -> list[Path]:
@@ -227,8 +249,11 @@ def listed(folder: Path) -> list[Path]:
         return []
 
 
-def _made(path: Path) -> tuple[int, str]:
-    try:
-        return read_head(path).created_boot_ns, path.name
-    except (DamagedError, FileNotFoundError):
-        return 2**63, path.name
+def _made(paths: list[Path]) -> tuple[int, str]:
+    """Return when the first of a ring's segments was made whose head can be read."""
+    for path in paths:
+        try:
+            return read_head(path).created_boot_ns, path.name
+        except (DamagedError, FileNotFoundError):
+            continue
+    return 2**63, paths[0].name

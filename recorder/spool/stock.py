@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.errors import DamagedError
 from recorder.spool.leases import Deliveries
+from recorder.spool.names import epoch_of, first_seqno_of
 from recorder.spool.pins import Pin
-from recorder.spool.segment import epoch_of, first_seqno_of, read_head
+from recorder.spool.segment import read_head
 from recorder.spool.tail import Tail
 
 if TYPE_CHECKING:

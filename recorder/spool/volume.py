@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class Volume:
         #: Whether the directory, or the one around it, is where the file system is mounted: then
         #: it is the recorder's own.
         self.is_own = is_mount(directory) or is_mount(directory.parent)
+        self._begin, self._since_s = _written(directory), time.monotonic()
         self._file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def make_durable(self, files: Sequence[int], folders: Collection[Path]) -> None:
@@ -76,26 +78,45 @@ class Volume:
         for folder in folders:
             sync_directory(folder)
 
-    def written(self) -> tuple[int, int] | None:
-        """Return bytes written to the device and flushes of it since the boot, by any program.
+    def wear(self) -> dict[str, int]:
+        """Return what the device was made to do since this was opened, by any program.
 
-        None: the file system is on no block device, or the kernel does not tell.
+        Returns:
+            Bytes written and flushes, and both per day at the rate so far; nothing, if the file
+            system is on no block device or the kernel does not tell.
         """
-        device = self.directory.stat().st_dev
-        folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
-        if (folder / "partition").exists():
-            folder = folder.parent  # flushes are counted for the whole disk only
-        try:
-            fields = (folder / "stat").read_text().split()
-        except OSError:
-            return None
-        return int(fields[6]) * 512, int(fields[15])
+        now = _written(self.directory)
+        if now is None or self._begin is None:
+            return {}
+        days = max(time.monotonic() - self._since_s, 1.0) / 86_400
+        size, flushes = (a - b for a, b in zip(now, self._begin, strict=True))
+        return {
+            "device_bytes": size,
+            "device_flushes": flushes,
+            "device_bytes_per_day": round(size / days),
+            "device_flushes_per_day": round(flushes / days),
+        }
 
     def close(self) -> None:
         """Let go of the directory; may be called twice."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _written(directory: Path) -> tuple[int, int] | None:
+    """Return bytes written to a directory's device, and flushes of it, since it was there."""
+    device = directory.stat().st_dev
+    folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    if (folder / "partition").exists():
+        folder = folder.parent  # flushes are counted for the whole disk only
+    try:
+        fields = (folder / "stat").read_text().split()
+    except OSError:
+        return None
+    # Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes, and flushes.
+    sectors, flushes = (fields + ["0"] * 10)[6:16:9]
+    return int(sectors) * 512, int(flushes)
 
 
 def is_mount(directory: Path) -> bool:

@@ -50,7 +50,7 @@ class Backlog:
         looked_boot_ns = boot_ns()
         if self._spool is None:
             try:
-                self._spool = Spool(self._config.spool_dir)
+                self._spool = Spool.current(self._config.spool_dir)
             except SpoolError:
                 if self._by_hand:
                     raise

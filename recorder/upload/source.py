@@ -9,7 +9,8 @@ from recorder.clock import Mapping, boot_id, boot_ns
 from recorder.errors import DamagedError
 from recorder.record import Anchor
 from recorder.session.session import Session
-from recorder.spool.segment import SUFFIX, read_head
+from recorder.spool.names import SUFFIX
+from recorder.spool.segment import read_head
 from recorder.spool.watermark import durable
 
 if TYPE_CHECKING:

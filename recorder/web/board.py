@@ -86,7 +86,7 @@ class Board:
         """Return the newest record of the spool; read again only when a journal has changed."""
         upload_dir = self._config.upload_dir
         try:
-            spool = Spool(self._config.spool_dir)
+            spool = Spool.current(self._config.spool_dir)
             journals = [*spool.directory.glob("sessions/*/journal"), *upload_dir.glob("*")]
             seen = {path: path.stat().st_mtime_ns for path in journals}
             if seen != self._last_session[0]:

@@ -157,6 +157,7 @@ class Shelf:
 
     def close(self) -> None:
         self.recording.close()
+        self.spool.volume.close()
         self.reader.close()
         self.producer.close()
 

@@ -301,6 +301,7 @@ def test_a_spool_of_a_newer_format_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in one.spool.iterdir()] == ["FORMAT"]
     assert spooler.archive.spool.directory == one.spool.with_name("spool-1")
     assert len(spooler.archive.spool.session_ids()) == 1
+    assert Spool.current(one.spool).session_ids() == spooler.archive.spool.session_ids()
 
 
 def test_two_spoolers_on_one_directory_do_not_meet(tmp_path: Path) -> None:

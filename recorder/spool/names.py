@@ -1,0 +1,40 @@
+"""Names of segments: ``<first sample's number, 12 digits>-<ring epoch, 16 hex digits>.seg``."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX = ".seg"
+_NAME = re.compile(r"\d{12}-[0-9a-f]{16}\.seg")
+
+
+def first_seqno_of(name: str) -> int:
+    """Return the number of the first sample of a segment of this name."""
+    return int(name.partition("-")[0])
+
+
+def epoch_of(name: str) -> int:
+    """Return the ring epoch of a segment of this name."""
+    return int(name.partition("-")[2].removesuffix(SUFFIX), 16)
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """Return the segments in a lane's folder, by name and kind; a link is none, nor is a folder.
+
+    Raises:
+        OSError: the folder is there and cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                folder / one.name
+                for one in entries
+                if _NAME.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

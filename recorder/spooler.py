@@ -24,6 +24,7 @@ from recorder.service import Notifier, Stop, entry
 from recorder.spool.archive import Archive
 from recorder.spool.counts import Counts
 from recorder.spool.pace import Pace
+from recorder.spool.stock import lane_rank
 from recorder.spool.takeover import pass_over_ended
 from recorder.spool.volume import FULL
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from recorder.ring import RingReader
     from recorder.spool.quota import Room
     from recorder.spool.recording import Recording
+    from recorder.spool.stock import Rank
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +202,8 @@ class Spooler:
         starved, self._starved = self._starved, set()
         if self._is_recording and archive.recording is None:
             self._begin(archive)
-        for ring in self._rings:
+        # Should the disk run full, what matters most is there already.
+        for ring in sorted(self._rings, key=self._rank, reverse=True):
             self._take(ring, archive.recording)
         archive.commit()
         self._free_rings()
@@ -211,6 +214,9 @@ class Spooler:
             archive.roll_over()
         except OSError as error:
             self._refused("journal", error)
+
+    def _rank(self, ring: RingReader) -> tuple[Rank, int]:
+        return lane_rank(self._config, ring.schema), -ring.created_boot_ns
 
     def _begin(self, archive: Archive) -> None:
         # The disk was full when the session before ended.

@@ -125,8 +125,8 @@ class Account:
             head: its own last counts.
         """
         last = self._at.get(epoch)
-        if last is None:
-            return
+        if last is None or head.position < last.position:
+            return  # killed between a record and its counts: the record says more
         account, lost = self.ledger, head.losses.since(last.losses)
         acquired = head.seqno - last.seqno
         account.expected += head.expected - last.expected

@@ -23,18 +23,18 @@ from recorder.spool.journal import Journal
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import held
 from recorder.spool.reserve import RESERVE_BYTES, Reserve
-from recorder.spool.segment import read_head
+from recorder.spool.segment import SegmentReader
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from recorder.config import Config
     from recorder.session.session import Session
     from recorder.spool.recording import Recording
     from recorder.spool.spool import Spool
-    from recorder.spool.stock import Key, Segment
+    from recorder.spool.stock import Key, Rank, Segment
 
 log = logging.getLogger(__name__)
 
@@ -199,17 +199,24 @@ class Room:
 
     def _end_least(self, recording: Recording, starved: Collection[str]) -> None:
         """End the open segment of the least lane, if it is less than one that starves."""
-        sealed = self.stock.follow(recording.session.id).segments
-        ranks = {
-            path.parent.name: lane_rank(self.config, read_head(path).schema)
-            for path in recording.open_files()
-            if (path.parent.name, path.name) not in sealed
-        }
+        ranks = dict(self._open_ranks(recording))
         if not ranks:
             return
         least = min(ranks, key=lambda name: ranks[name])
         if any(name != least and ranks.get(name, (101,)) > ranks[least] for name in starved):
             recording.lanes[least].seal()
+
+    def _open_ranks(self, recording: Recording) -> Iterator[tuple[str, Rank]]:
+        """Yield name and rank of every lane whose newest segment is open and holds something."""
+        sealed = self.stock.follow(recording.session.id)
+        for name, lane in recording.lanes.items():
+            file, end_bytes = lane.end or ("", 0)
+            path = sealed.folder / name / file
+            if not file or (name, file) in sealed.segments or not path.exists():
+                continue
+            with SegmentReader(path, end_bytes) as segment:
+                if segment.begin_bytes < end_bytes:
+                    yield name, lane_rank(self.config, segment.head.schema)
 
     def settle(self, session: Session) -> None:
         """Bring the account of the session that is being recorded to what the uploader says now."""

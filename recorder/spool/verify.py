@@ -133,6 +133,9 @@ class _Walk:
                     self._hole(path, one)
                     if one.is_tail:
                         del self._ends[path]  # told already
+            if segment.is_head_damaged and self._ends.get(path, 0) > segment.begin_bytes:
+                text = f"{path}: its head does not verify; the journal has it"
+                self._damage(text, segment.begin_bytes)
 
     def _headless(self, path: Path, text: str) -> None:
         raw = path.read_bytes()
@@ -145,10 +148,6 @@ class _Walk:
 
     def _check_head(self, path: Path, segment: SegmentReader) -> None:
         head = segment.head
-        if segment.is_head_damaged:
-            self._damage(
-                f"{path}: its head does not verify; the journal has it", segment.begin_bytes
-            )
         is_ours = head.session_id.hex() == self._session_id.replace("-", "")
         if head.schema.lane != self.found.lane or not is_ours:
             self.found.problems.append(f"{path}: its head says that it belongs elsewhere")

@@ -392,7 +392,7 @@ def test_a_process_becomes_itself_and_carries_no_validator(
 ) -> None:
     file = configured(tmp_path, "counter: ")
     for name, module in (("lane-counter", "recorder.lane"), ("spool", "recorder.spooler")):
-        words_of = ["lane", "counter"] if name.startswith("lane") else ["spool"]
+        words_of = ["lane", "counter"] if name.startswith("lane") else ["spool", "--serve"]
         process = started(*words_of, "--config", file)
         wait_until(partial(status.read, tmp_path / "run", name))
         sign = status.read(tmp_path / "run", name)

@@ -89,6 +89,7 @@ class _Mapping:
         self.boot_id: bytes = boot
         self.created_boot_ns: int = created
         self.schema = LaneSchema.from_json(schema)
+        self.schema_bytes: int = schema_bytes
         self._view = memoryview(self._memory)
         self._head = Word(self._memory, _HEADS, GENERATION_BYTES + STATE_BYTES)
         self._tail = Word(self._memory, _TAILS, _TAIL_BYTES)
@@ -126,8 +127,12 @@ class _Mapping:
         if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
         crc = zlib.crc32(raw[: record.CRC_OFFSET])
-        for run in self._slices(position + record.HEADER_BYTES, size):
-            crc = zlib.crc32(run, crc)
+        begin += record.HEADER_BYTES
+        if begin + size <= self._end:
+            crc = zlib.crc32(self._view[begin : begin + size], crc)
+        else:
+            for run in self._slices(position + record.HEADER_BYTES, size):
+                crc = zlib.crc32(run, crc)
         return fields if crc == fields[record.CRC] else None
 
     def tail_position(self) -> int:

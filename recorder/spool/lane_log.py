@@ -9,7 +9,7 @@ from recorder.errors import DamagedError
 from recorder.spool.account import Account
 from recorder.spool.counts import Counts
 from recorder.spool.recover import Piece, pieces
-from recorder.spool.segment import SegmentHead
+from recorder.spool.segment import HEAD_BYTES, SegmentHead
 from recorder.spool.segment_writer import SegmentWriter
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from recorder.session.ledger import LaneLedger
     from recorder.spool.journal import Journal
 
-#: Segments of lanes without blobs are no longer: all open segments are read at the start.
-SMALL_BYTES = 4 * 1024 * 1024
+#: Segments of lanes without blobs are no longer: their zeros are written when they are made.
+SMALL_BYTES = 1024 * 1024
 
 
 class LaneLog:
@@ -79,7 +79,7 @@ class LaneLog:
             OSError: the disk did not take it; what was appended is kept, the rest stays in the
                 ring.
         """
-        most_bytes = self._segment_bytes - 2 * len(ring.schema.to_json())
+        most_bytes = self._segment_bytes - HEAD_BYTES - ring.schema_bytes
         while (run := ring.run(min(self._room(), most_bytes))) is not None:
             try:
                 if not self._goes_on(run):

@@ -136,7 +136,7 @@ class Room:
         most_bytes = self.config.spool.max_bytes
         if most_bytes:
             opened = recording.open_files() if recording is not None else ()
-            used_bytes = self.stock.disk_bytes() + sum(map(disk_bytes, opened))
+            used_bytes = self.stock.disk_bytes() + sum(disk_bytes(path) or 0 for path in opened)
             short_bytes = max(short_bytes, used_bytes - most_bytes)
         return short_bytes
 

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 MAGIC = b"RSEG\0\0\0\1"
 _FIXED = struct.Struct("<8sIIQQ16s16sQq")
 _CRC = struct.Struct("<I")
+#: Length of a head without its schema.
+HEAD_BYTES = _FIXED.size + _CRC.size
 _CHUNK_BYTES = 65_536
 
 
@@ -84,7 +86,7 @@ class SegmentHead:
         schema = self.schema.to_json().encode()
         fixed = _FIXED.pack(
             MAGIC,
-            _FIXED.size + _CRC.size + len(schema),
+            HEAD_BYTES + len(schema),
             len(schema),
             self.epoch,
             self.first_position,
@@ -98,10 +100,10 @@ class SegmentHead:
     @classmethod
     def unpack(cls, raw: bytes) -> SegmentHead | None:
         """Read what `pack` made, or None if it does not verify."""
-        if len(raw) < _FIXED.size + _CRC.size or raw[:8] != MAGIC:
+        if len(raw) < HEAD_BYTES or raw[:8] != MAGIC:
             return None
         _, _, schema_bytes, epoch, position, boot, session, seqno, made = _FIXED.unpack_from(raw)
-        begin = _FIXED.size + _CRC.size
+        begin = HEAD_BYTES
         schema = raw[begin : begin + schema_bytes]
         (crc,) = _CRC.unpack_from(raw, _FIXED.size)
         if zlib.crc32(schema, zlib.crc32(raw[: _FIXED.size])) != crc:
@@ -137,7 +139,7 @@ def read_head(path: Path) -> SegmentHead:
 def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
     try:
         with path.open("rb") as file:
-            raw = file.read(_FIXED.size + _CRC.size)
+            raw = file.read(HEAD_BYTES)
             raw += file.read(_schema_bytes(raw))
     except FileNotFoundError:
         raise
@@ -161,7 +163,7 @@ def begin_of(raw: bytes) -> int:
 
 
 def _schema_bytes(raw: bytes) -> int:
-    size = _FIXED.unpack_from(raw)[2] if len(raw) == _FIXED.size + _CRC.size else 0
+    size = _FIXED.unpack_from(raw)[2] if len(raw) == HEAD_BYTES else 0
     return size if size < record.MOST_PAYLOAD_BYTES else 0
 
 

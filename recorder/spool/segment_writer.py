@@ -32,7 +32,8 @@ class SegmentWriter:
         self.rows = 0
         try:
             if size_bytes:
-                allocate(self.file, size_bytes)
+                # Commits of rows are small: there the metadata would be most of what is written.
+                allocate(self.file, size_bytes, is_written=head.schema.blob is None)
             self._append([memoryview(head.pack())])
         except OSError:
             self.close()

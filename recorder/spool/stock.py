@@ -86,12 +86,12 @@ def lane_rank(config: Config, schema: LaneSchema) -> Rank:
     return priorities.get(schema.lane, 0), int(schema.blob is None), -schema.rate_hz
 
 
-def disk_bytes(path: Path) -> int:
-    """Return how many bytes of the disk a file occupies; 0 if it is not there."""
+def disk_bytes(path: Path) -> int | None:
+    """Return how many bytes of the disk a file occupies, or None if it is not there."""
     try:
         return path.stat().st_blocks * _BLOCK_BYTES
     except FileNotFoundError:
-        return 0
+        return None
 
 
 class SessionStock:
@@ -157,7 +157,7 @@ class SessionStock:
         self.written_bytes[lane] = self.written_bytes.get(lane, 0) + entry["bytes"]
         path = self.folder / lane / file
         size_bytes = disk_bytes(path)
-        if not size_bytes:
+        if size_bytes is None:
             return  # it was given up; its tombstone comes
         one = self.segments[lane, file] = Segment(
             session_id=self.id,

@@ -142,7 +142,7 @@ def _holdings(
     for lane, holding in found.items():
         for path in spool.segments(stock.id, lane):
             if (lane, path.name) not in stock.segments:
-                holding.open += disk_bytes(path)
+                holding.open += disk_bytes(path) or 0
     for one in stock.segments.values():
         holding, size_bytes = found[one.lane], one.disk_bytes
         if one.key in pinned:

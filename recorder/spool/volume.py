@@ -124,15 +124,23 @@ def is_mount(directory: Path) -> bool:
     return directory.stat().st_dev != directory.absolute().parent.stat().st_dev
 
 
-def allocate(file: int, size_bytes: int) -> None:
-    """Give a file its length and its blocks at once; zeros are read where nothing was written.
+def allocate(file: int, size_bytes: int, *, is_written: bool) -> None:
+    """Give an empty file its length and its blocks at once; they read as zeros.
 
     Only a help: where the file system cannot, or has not so much left, the file grows by and by.
+
+    Args:
+        file: its descriptor.
+        size_bytes: the length.
+        is_written: write the zeros too. Then what is written over them changes no metadata, and a
+            commit is the blocks and one flush; it costs the length once more.
     """
     if _LIBC.fallocate(file, 0, 0, size_bytes):
         code = ctypes.get_errno()
         if code not in FULL | _CANNOT:
             raise OSError(code, os.strerror(code))
+    elif is_written:
+        os.pwrite(file, bytes(size_bytes), 0)
 
 
 def sync_directory(path: Path) -> None:

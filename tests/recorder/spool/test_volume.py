@@ -24,10 +24,11 @@ def test_where_a_file_system_is_mounted_is_told_from_where_it_goes_on(tmp_path: 
     assert not is_mount(Path("/"))
 
 
-def test_blocks_that_are_taken_at_once_read_as_zeros(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_written", [True, False])
+def test_blocks_that_are_taken_at_once_read_as_zeros(tmp_path: Path, *, is_written: bool) -> None:
     path = tmp_path / "file"
     with path.open("wb") as file:
-        allocate(file.fileno(), 100_000)
+        allocate(file.fileno(), 100_000, is_written=is_written)
     assert path.read_bytes() == bytes(100_000)
     assert path.stat().st_blocks * 512 >= 100_000
 
@@ -35,9 +36,9 @@ def test_blocks_that_are_taken_at_once_read_as_zeros(tmp_path: Path) -> None:
 def test_a_file_system_that_cannot_take_blocks_lets_the_file_grow(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     try:
-        allocate(write_end, 4096)  # ESPIPE: only a help, and no error
+        allocate(write_end, 4096, is_written=True)  # ESPIPE: only a help, and no error
         with pytest.raises(OSError, match="Bad file") as caught:
-            allocate(10_000, 4096)
+            allocate(10_000, 4096, is_written=True)
         assert caught.value.errno == errno.EBADF
     finally:
         os.close(read_end)

@@ -14,8 +14,7 @@ from recorder.spool import pinning
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recorder.record import Anchor
-    from recorder.spool.quota import Room
+    from recorder.spool.archive import Archive
     from recorder.spool.recording import Recording
 
 
@@ -29,12 +28,8 @@ class Spooler(Protocol):
         """The session that is being recorded."""
 
     @property
-    def anchors(self) -> list[Anchor]:
-        """What time it was in this boot, oldest first."""
-
-    @property
-    def room(self) -> Room:
-        """What keeps room on the spool's disk, and knows what lies there."""
+    def archive(self) -> Archive:
+        """The spool, open; SpoolError if its disk is not there."""
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
@@ -110,7 +105,7 @@ def _set(
         raise RecorderError("details are texts, numbers, true or false")
     if identifier is not None:
         try:
-            recording.tell_time(spooler.anchors, identifier)
+            recording.tell_time(spooler.archive.anchors, identifier)
         except (ValueError, LookupError, AttributeError) as error:
             raise RecorderError(
                 f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"
@@ -127,11 +122,11 @@ def _set(
 def _pin(
     spooler: Spooler, start: str, from_s: float | None = None, to_s: float | None = None
 ) -> dict[str, Any]:
-    return pinning.pin(spooler.room, spooler.recording, start, from_s, to_s)
+    return pinning.pin(spooler.archive.room, spooler.recording, start, from_s, to_s)
 
 
 def _unpin(spooler: Spooler, start: str) -> dict[str, Any]:
-    return pinning.unpin(spooler.room, spooler.recording, start)
+    return pinning.unpin(spooler.archive.room, spooler.recording, start)
 
 
 def _running(spooler: Spooler) -> Recording:

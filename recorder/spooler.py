@@ -7,7 +7,6 @@ to be there: until it is, the rings hold what they can.
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import select
@@ -26,22 +25,17 @@ from recorder.spool.counts import Counts
 from recorder.spool.pace import Pace
 from recorder.spool.stock import lane_rank
 from recorder.spool.takeover import pass_over_ended
-from recorder.spool.volume import FULL
+from recorder.spool.volume import AWAY, FULL
 
 if TYPE_CHECKING:
     from recorder.config import Config
-    from recorder.record import Anchor
     from recorder.ring import RingReader
-    from recorder.spool.quota import Room
     from recorder.spool.recording import Recording
-    from recorder.spool.stock import Rank
 
 log = logging.getLogger(__name__)
 
 #: How long the last commit waits for lanes that are ending too, and how often it looks.
 LAST_WORDS_S, POLL_S = 3.0, 0.05
-#: What a disk says that may come back: everything else is somebody's mistake and ends the process.
-_AWAY = FULL | {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN}
 
 
 class Spooler:
@@ -89,7 +83,7 @@ class Spooler:
         except NotMountedError as error:
             self._in_trouble(str(error))
         except OSError as error:
-            if error.errno not in _AWAY:
+            if error.errno not in AWAY:
                 raise
             self._in_trouble(f"cannot write: {error}")
         else:
@@ -121,16 +115,6 @@ class Spooler:
     def recording(self) -> Recording | None:
         """The session that is being recorded."""
         return self._archive.recording if self._archive else None
-
-    @property
-    def room(self) -> Room:
-        """What keeps room on the spool's disk."""
-        return self.archive.room
-
-    @property
-    def anchors(self) -> list[Anchor]:
-        """What time it was in this boot, oldest first."""
-        return self.archive.anchors
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
@@ -189,7 +173,7 @@ class Spooler:
         except SpoolError as error:
             self._lose(error)
         except OSError as error:
-            if error.errno not in _AWAY:
+            if error.errno not in AWAY:
                 raise
             self._lose(error)
         if self._told and not self._trouble:
@@ -202,21 +186,29 @@ class Spooler:
         starved, self._starved = self._starved, set()
         if self._is_recording and archive.recording is None:
             self._begin(archive)
-        # Should the disk run full, what matters most is there already.
-        for ring in sorted(self._rings, key=self._rank, reverse=True):
+        for ring in self._in_order():
             self._take(ring, archive.recording)
         archive.commit()
         self._free_rings()
         self._pace.note(boot_ns() - began_ns)
         try:
-            archive.room.keep(archive.recording, starved | self._starved)
+            self._make_room(archive, starved | self._starved)
             archive.settle(self._pace.promise_ns)
             archive.roll_over()
         except OSError as error:
             self._refused("journal", error)
 
-    def _rank(self, ring: RingReader) -> tuple[Rank, int]:
-        return lane_rank(self._config, ring.schema), -ring.created_boot_ns
+    def _in_order(self) -> list[RingReader]:
+        """Return the rings, what matters most first: should the disk run full, it is there."""
+        ranks = {ring: lane_rank(self._config, ring.schema) for ring in self._rings}
+        return sorted(ranks, key=ranks.__getitem__, reverse=True)
+
+    def _make_room(self, archive: Archive, starved: set[str]) -> None:
+        if archive.room.keep(archive.recording, starved):
+            # At once: another program may fill the disk again before the next commit.
+            for ring in self._in_order():
+                if ring.schema.lane in starved:
+                    self._take(ring, archive.recording)
 
     def _begin(self, archive: Archive) -> None:
         # The disk was full when the session before ended.

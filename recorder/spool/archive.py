@@ -79,6 +79,8 @@ class Archive:
             self.anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
             opened.callback(self.anchor_journal.close)
             opened.callback(self._let_go)
+            # A disk that is full could not even take what a recording begins with.
+            self.room.keep(None, ["journal"])
             self.recording = self._take_over(own)
             if self.recording is None and is_recording:
                 self.announce()

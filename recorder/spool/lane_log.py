@@ -167,21 +167,28 @@ class LaneLog:
         segment = self._segment
         if segment is None:
             return
+        self._segment = None
+        if self._span is None:
+            # Nothing came into it, the disk was full: the next one will have its name.
+            segment.close()
+            segment.path.unlink()
+            self._unsynced = [one for one in self._unsynced if one is not segment]
+            return
         segment.cut()
         if segment not in self._unsynced:
             self._unsynced.append(segment)
-        if self._span is not None:
-            held = {"rows": segment.rows, "bytes": segment.end_bytes}
-            line = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
-            self._sealed.append({**line, **self._span.to_dict(), **held})
+        held = {"rows": segment.rows, "bytes": segment.end_bytes}
+        line = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
+        self._sealed.append({**line, **self._span.to_dict(), **held})
         self._sealed_end = (segment.path.name, segment.end_bytes)
-        self._segment = None
 
     @property
     def end(self) -> tuple[str, int] | None:
         """Name and length of the newest segment, or None."""
         segment = self._segment
-        return (segment.path.name, segment.end_bytes) if segment else self._sealed_end
+        if segment is None or self._span is None:
+            return self._sealed_end
+        return segment.path.name, segment.end_bytes
 
     def resume(
         self,

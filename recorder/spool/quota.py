@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: So much is done in one commit at most: journals read, segments given up, journals written.
-LEARN_BYTES, MOST_SEGMENTS, MOST_JOURNALS = 16 * 1024 * 1024, 64, 4
+LEARN_BYTES, MOST_SEGMENTS, MOST_JOURNALS = 8 * 1024 * 1024, 64, 4
 
 
 def free_bytes(directory: Path) -> int:
@@ -225,11 +225,3 @@ class Room:
         evicted = evicted_rows(found.tombstones, found.deliveries.rows)
         for one in session.lanes:
             settle(one, found.deliveries.delivered(one.name), evicted[one.name])
-
-
-def make_room(spool: Spool, config: Config, recording: Recording | None) -> None:
-    """Give up what has to go, knowing nothing before; see `Room.keep`, which remembers."""
-    room = Room(spool, config)
-    while not room.stock.is_complete:
-        room.stock.learn(LEARN_BYTES)
-    room.keep(recording)

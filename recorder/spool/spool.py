@@ -20,6 +20,7 @@ of power left: torn and damaged bytes by lane),
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -111,10 +112,11 @@ class Spool:
         path = self.directory / "lock"
         descriptor = service.hold(path)
         if descriptor is None:
-            holder = path.read_text() or "unknown"
+            holder = path.read_text().strip() or "unknown"
             raise SpoolError(f"{self.directory}: process {holder} writes to it already")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        # Of one length, so that a disk without a free byte takes it too; it is only for people.
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, b"%-10d\n" % os.getpid(), 0)
         return descriptor
 
     @classmethod

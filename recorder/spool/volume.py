@@ -29,6 +29,8 @@ _LIBC.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, 
 _BEGIN, _WAIT = 2, 1 | 2 | 4
 #: What a disk says that takes no more, and means nothing worse.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What a disk says that may come back; everything else is somebody's mistake.
+AWAY = FULL | {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN}
 #: What file systems say that cannot do what is only a help.
 _CANNOT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE})
 

@@ -56,13 +56,16 @@ class Watermark:
         if lane not in self.ends:
             return []
         name, end_bytes = self.ends[lane]
-        found: list[tuple[Path, int]] = []
-        for path in spool.segments(self.session_id, lane):
-            is_open = path.name == name
-            found.append((path, end_bytes if is_open else path.stat().st_size))
-            if is_open:
-                break
-        return found
+        paths = spool.segments(self.session_id, lane)
+        names = [path.name for path in paths]
+        if name in names:
+            at = names.index(name)
+            whole = [(path, path.stat().st_size) for path in paths[:at]]
+            return [*whole, (paths[at], end_bytes)]
+        # It was given up meanwhile, so it was sealed: then so is all that was made before it.
+        entries = spool.entries(self.session_id)
+        sealed = {one["file"] for one in entries if one["entry"] == "sealed"}
+        return [(path, path.stat().st_size) for path in paths if path.name in sealed]
 
 
 def durable(

@@ -64,6 +64,7 @@ class Spooler:
         self._starved: set[str] = set()
         #: The session that was being recorded when the disk was lost.
         self._own = ""
+        self._was_own = False
         #: Whether a session is to be recorded as soon as the disk is there.
         self._is_recording = True
         self._archive: Archive | None = None
@@ -78,6 +79,7 @@ class Spooler:
                 self._bases,
                 self.identifier,
                 own=self._own,
+                was_own=self._was_own,
                 is_recording=self._is_recording,
             )
         except NotMountedError as error:
@@ -95,6 +97,7 @@ class Spooler:
         archive = self._archive
         if archive is not None:
             self._own = archive.recording.session.id if archive.recording else ""
+            self._was_own = archive.spool.volume.is_own
             archive.close()
         self._archive = None
         for ring in self._rings:

@@ -23,6 +23,7 @@ from recorder.spool.quota import Room, free_bytes
 from recorder.spool.recording import Recording, is_of_this_boot
 from recorder.spool.spool import Spool
 from recorder.spool.takeover import left_running, why_over
+from recorder.spool.volume import is_mount
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class Archive:
         bases: by ring epoch, up to where ended sessions took; kept up to date here.
         identifier: template of the sessions' names.
         own: the session that this process recorded before it lost the disk, if it did.
+        was_own: whether the file system was the recorder's own before it was lost: another one
+            that lies in its place is none.
         is_recording: whether a session is to be recorded, if none goes on.
 
     Raises:
-        NotMountedError: the file that marks the partition is missing.
+        NotMountedError: the partition is not there.
         SpoolError: another process writes to it, or it cannot be read.
         OSError: the disk does not take it.
     """
@@ -58,6 +61,7 @@ class Archive:
         identifier: str,
         *,
         own: str = "",
+        was_own: bool = False,
         is_recording: bool = True,
     ) -> None:
         self._config = config
@@ -234,3 +238,11 @@ class Archive:
     def close(self) -> None:
         """Let go of everything and write nothing more; may be called twice."""
         self._opened.close()
+
+
+def _must_be_mounted(config: Config, *, was_own: bool) -> None:
+    place, marker = config.spool.directory, config.spool.marker
+    if marker and not (place / marker).exists():
+        raise NotMountedError(f"{place}: not mounted (it has no file {marker})")
+    if was_own and not any(is_mount(one) for one in (place, config.spool_dir) if one.exists()):
+        raise NotMountedError(f"{place}: not mounted any more")

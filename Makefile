@@ -7,6 +7,8 @@ PYTHON ?= python3
 SECONDS ?= 20
 # Test processes at a time.
 JOBS ?= 2
+# How often a campaign does what it does: cuts of the power, or examples.
+N ?= 200
 
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
@@ -15,10 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench powercut crash kills fuzz clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Record for SECONDS=20 from the models, upload, read back, compare; all in demo/
 	$(BIN)/recorder demo --seconds $(SECONDS) --dir demo
@@ -32,6 +34,18 @@ test: $(READY) ## Format, linter, types, import contracts and every test that ne
 
 bench: $(READY) ## Measure the write path, the upload and the full load beside their peers
 	$(BIN)/python -m tests.bench
+
+powercut: $(READY) ## Cut the power of a recorder N=200 times on a real file system and recover (root)
+	$(BIN)/python -m tests.powercut --cuts $(N)
+
+crash: $(READY) ## Play N=200 random lives of a spool against a model of it
+	$(BIN)/python -m tests.crash --examples $(N)
+
+kills: $(READY) ## Kill lanes and spool N=200 times under full load, and look what is there
+	$(BIN)/python -m tests.crash.kills --kills $(N)
+
+fuzz: $(READY) ## Feed the readers of spool and rings with broken bytes for SECONDS=20
+	$(BIN)/python -m tests.recorder.spool.fuzz --seconds $(SECONDS)
 
 clean: ## Remove the environments, the caches and the demo's files
 	rm -rf .venv .venv-* demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -83,8 +83,7 @@ class _Mapping:
         (crc,) = _CRC.unpack_from(fixed, _FIXED.size)
         if zlib.crc32(schema, zlib.crc32(fixed[: _FIXED.size])) != crc:
             raise RingError(f"{path}: the head of the ring does not verify")
-        fits = begin >= _SCHEMA + schema_bytes and 0 < capacity == len(self._memory) - begin
-        if not fits:
+        if begin < _SCHEMA + schema_bytes or not 0 < capacity == len(self._memory) - begin:
             raise RingError(f"{path}: {len(self._memory)} bytes are not as long as its head says")
         self.boot_id: bytes = boot
         self.created_boot_ns: int = created
@@ -127,12 +126,8 @@ class _Mapping:
         if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
         crc = zlib.crc32(raw[: record.CRC_OFFSET])
-        begin += record.HEADER_BYTES
-        if begin + size <= self._end:
-            crc = zlib.crc32(self._view[begin : begin + size], crc)
-        else:
-            for run in self._slices(position + record.HEADER_BYTES, size):
-                crc = zlib.crc32(run, crc)
+        for run in self._slices(position + record.HEADER_BYTES, size):
+            crc = zlib.crc32(run, crc)
         return fields if crc == fields[record.CRC] else None
 
     def tail_position(self) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from recorder.spool.spool import Spool
 
-_KNOWN = {"FORMAT", ".FORMAT", "lock", "reserve", "boots", "sessions", "aside"}
+_KNOWN = {"FORMAT", ".FORMAT", "lock", "reserve", "boots", "sessions", "aside", "lost+found"}
 _KNOWN_OF_SESSION = {"journal", ".journal"}
 
 

@@ -19,11 +19,11 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from recorder.spool.journal import Journal
+from recorder.spool.journal import Journal, renew
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import held
 from recorder.spool.reserve import RESERVE_BYTES, Reserve
-from recorder.spool.segment import SegmentReader
+from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ class Room:
 
         Args:
             recording: the session that is being recorded, or None.
-            starved: lanes for which the disk had no room just now. Then nothing waits until all of
-                the spool is known, and the least of the open segments may be ended, so that it can
-                be given up in the next commit.
+            starved: lanes, or ``journal``, for which the disk had no room just now. Then nothing
+                waits until all of the spool is known, and the least of the open segments may be
+                ended, so that it can be given up in the next commit.
 
         Returns:
             How many bytes were freed.
@@ -124,9 +124,14 @@ class Room:
         return freed_bytes
 
     def _learn(self, recording: Recording | None) -> None:
+        running = recording.session.id if recording is not None else ""
         for one in self.stock.learn(LEARN_BYTES):
-            for path in one.leftovers():
-                path.unlink(missing_ok=True)
+            left = [path for path in one.leftovers() if path.exists()]
+            if left and one.id != running:
+                # Its sync may have failed: the tombstone that is seen need not be on the disk.
+                renew(self.spool.journal_path(one.id))
+                for path in left:
+                    path.unlink(missing_ok=True)
         if recording is not None:
             self.stock.follow(recording.session.id)
 
@@ -199,24 +204,23 @@ class Room:
 
     def _end_least(self, recording: Recording, starved: Collection[str]) -> None:
         """End the open segment of the least lane, if it is less than one that starves."""
+        known = {one.lane: one.rank for one in self.stock.segments()}
         ranks = dict(self._open_ranks(recording))
         if not ranks:
             return
         least = min(ranks, key=lambda name: ranks[name])
-        if any(name != least and ranks.get(name, (101,)) > ranks[least] for name in starved):
+        needs = [{**known, **ranks}.get(name) for name in starved if name in recording.lanes]
+        is_journal = any(name not in recording.lanes for name in starved)
+        if is_journal or any(one is not None and one > ranks[least] for one in needs):
             recording.lanes[least].seal()
 
     def _open_ranks(self, recording: Recording) -> Iterator[tuple[str, Rank]]:
-        """Yield name and rank of every lane whose newest segment is open and holds something."""
-        sealed = self.stock.follow(recording.session.id)
-        for name, lane in recording.lanes.items():
-            file, end_bytes = lane.end or ("", 0)
-            path = sealed.folder / name / file
-            if not file or (name, file) in sealed.segments or not path.exists():
-                continue
-            with SegmentReader(path, end_bytes) as segment:
-                if segment.begin_bytes < end_bytes:
-                    yield name, lane_rank(self.config, segment.head.schema)
+        """Yield name and rank of every lane that has an open segment."""
+        sealed = self.stock.follow(recording.session.id).segments
+        for path in recording.open_files():
+            name = path.parent.name
+            if (name, path.name) not in sealed and path.exists():
+                yield name, lane_rank(self.config, read_head(path).schema)
 
     def settle(self, session: Session) -> None:
         """Bring the account of the session that is being recorded to what the uploader says now."""

@@ -15,6 +15,7 @@ from recorder.spool import journal
 from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
 from recorder.spool.leftovers import unknown
+from recorder.spool.names import segments_in
 from recorder.spool.receipts import final_session
 from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
 from recorder.spool.spool import Spool, listed
@@ -50,7 +51,8 @@ class _Verifier:
         self._progress = progress
         self._found = SpoolCheck(str(spool.directory))
         self._upload_dir = spool.directory.parent / "upload"
-        files = spool.directory.glob("sessions/*/*/*.seg")
+        lanes = spool.directory.glob("sessions/*/*")
+        files = [path for lane in lanes for path in segments_in(lane)]
         self._bytes_in_all = sum(path.stat().st_size for path in files)
 
     def run(self) -> SpoolCheck:

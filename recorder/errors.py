@@ -10,6 +10,7 @@ RecorderError
 └── RemoteError
     ├── RemoteAwayError    no link, refused, timed out: the uploader retries for ever
     └── RemoteRefusedError the server said no: retrying cannot help; park and report
+        └── RemoteForbiddenError  it is the key: park nothing, a person must give another
 """
 
 from __future__ import annotations
@@ -60,4 +61,12 @@ class RemoteRefusedError(RemoteError):
 
     Examples: the key may not write; the name is taken; the schema does not fit.
     The uploader parks what was refused, with this text in sight, and goes on with the rest.
+    """
+
+
+class RemoteForbiddenError(RemoteRefusedError):
+    """The server does not take the API key, or not for this; the message says which of the two.
+
+    Examples: no key was given; it is cut or mistyped; the server does not know it; it was revoked;
+    it may write but not delete.
     """

@@ -11,7 +11,7 @@ import click
 from recorder.errors import SpoolError, SpoolFormatError
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
-from recorder.spool.leases import Deliveries, evicted_rows, settle
+from recorder.spool.leases import Deliveries, evicted_by, evicted_rows, settle
 from recorder.spool.receipts import final_session
 from recorder.spool.spool import Spool
 
@@ -72,7 +72,7 @@ def from_spool(spool: Spool) -> list[dict[str, Any]]:
 
 def _settle(session: Session, entries: list[dict[str, Any]], told: Deliveries) -> None:
     told.look()
-    evicted = evicted_rows((one for one in entries if one["entry"] == "evicted"), told.rows)
+    evicted = evicted_rows(evicted_by(entries), told.rows)
     for one in session.lanes:
         if session.state.is_terminal:  # the spool was where it was to go
             one.delivered -= evicted[one.name] - one.lost_evicted

@@ -67,7 +67,7 @@ def _verdict(is_sound: bool) -> Text:
 def _numbers(lane: LaneCheck) -> list[str]:
     return [
         words.count(lane.rows),
-        words.count(lane.lost_ring + lane.evicted),
+        words.count(lane.lost_ring + lane.evicted + lane.torn),
         words.count(lane.missing),
         words.size(lane.torn_bytes) if lane.torn_bytes else "-",
         words.count(lane.damaged_records),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 # AUTOINCREMENT: no id comes back, so an upload whose topic was deleted never hits the next one.
 _TABLES = """
 CREATE TABLE sequences (
@@ -41,7 +41,7 @@ CREATE TABLE topics (
 CREATE TABLE chunks (
     topic_id INTEGER NOT NULL REFERENCES topics ON DELETE CASCADE,
     number INTEGER NOT NULL, row_count INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-    first_ns INTEGER, last_ns INTEGER, is_sorted INTEGER NOT NULL,
+    first_ns INTEGER, last_ns INTEGER,
     PRIMARY KEY (topic_id, number)
 );
 CREATE TABLE notes (

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from recorder.ground import answers, store
+from recorder.ground import answers
 from recorder.ground.actions import Actions, Request
 from recorder.ground.beat import Beat
 from recorder.ground.keys import HEADER, READ, WRITE
+from recorder.ground.merge import TIME
 from recorder.ground.refusals import RefusedError, UnknownError
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from recorder.ground.catalogue import Catalogue
     from recorder.ground.keys import Keys
+    from recorder.ground.store import Store
     from recorder.ground.topics import Topics
 
-_EMPTY = pa.schema([pa.field(store.TIME, pa.int64(), nullable=False)])
+_EMPTY = pa.schema([pa.field(TIME, pa.int64(), nullable=False)])
 
 
 class _Header(fl.ServerMiddleware):  # type: ignore[misc]  # pyarrow ships no types
@@ -63,7 +65,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         certificates: list[tuple[bytes, bytes]],
         catalogue: Catalogue,
         topics: Topics,
-        rows: store.Store,
+        rows: Store,
         keys: Keys | None,
     ) -> None:
         self._catalogue = catalogue
@@ -229,12 +231,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         chunks = [
             chunk for chunk in self._topics.chunks(topic["id"]) if chunk.meets(start_ns, end_ns)
         ]
-        tables = store.in_order(
-            chunks, lambda chunk: self._rows.read(topic["folder"], chunk, schema)
-        )
-        if (start_ns, end_ns) == (None, None):
-            return tables
-        return (store.clip(table, start_ns, end_ns) for table in tables)
+        return self._rows.in_order(topic["folder"], chunks, schema, start_ns, end_ns)
 
 
 def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
@@ -259,6 +256,6 @@ def _schema(topic: sqlite3.Row) -> pa.Schema:
 
 
 def _check_schema(schema: pa.Schema) -> None:
-    index = schema.get_field_index(store.TIME)
+    index = schema.get_field_index(TIME)
     if index < 0 or schema.field(index).type != pa.int64():
-        raise RefusedError(f"the schema has no column '{store.TIME}' of type int64")
+        raise RefusedError(f"the schema has no column '{TIME}' of type int64")

@@ -46,7 +46,6 @@ class Chunk:
         size_bytes: of the file.
         first_ns: smallest `timestamp_ns`, None without rows.
         last_ns: largest `timestamp_ns`, None without rows.
-        is_sorted: True if no row is earlier than the one before it.
     """
 
     number: int
@@ -54,7 +53,6 @@ class Chunk:
     size_bytes: int
     first_ns: int | None
     last_ns: int | None
-    is_sorted: bool
 
     def meets(self, start_ns: int | None, end_ns: int | None) -> bool:
         """True if some of its time range lies from `start_ns` on and before `end_ns`."""
@@ -160,7 +158,7 @@ class Topics:
         """Register a chunk whose file is durable; `sqlite3.IntegrityError` if the topic is gone."""
         with self._db.change() as db:
             db.execute(
-                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     topic_id,
                     chunk.number,
@@ -168,14 +166,13 @@ class Topics:
                     chunk.size_bytes,
                     chunk.first_ns,
                     chunk.last_ns,
-                    chunk.is_sorted,
                 ),
             )
 
     def chunks(self, topic_id: int) -> list[Chunk]:
         """Chunks with rows, by their first time."""
         found = self._db.ask(
-            "SELECT number, row_count, size_bytes, first_ns, last_ns, is_sorted FROM chunks"
+            "SELECT number, row_count, size_bytes, first_ns, last_ns FROM chunks"
             " WHERE topic_id = ? AND row_count > 0 ORDER BY first_ns, number",
             topic_id,
         )

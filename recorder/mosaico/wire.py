@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from recorder.errors import RemoteAwayError, RemoteError, RemoteRefusedError
+from recorder.errors import (
+    RemoteAwayError,
+    RemoteError,
+    RemoteForbiddenError,
+    RemoteRefusedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +38,7 @@ KEEPALIVE = (
     ("grpc.http2.ping_timeout_ms", 3000),
 )
 ABORT = b"abort"
+ABORT_LIMIT_S = 3.0
 # Before and behind the server's sentence stand Arrow's words and the peer's stack trace or gRPC's
 # debug dump: nothing for a user's eyes.
 _PREFIX = re.compile(r"^(Flight|gRPC) returned .*?, with message: ")
@@ -46,6 +53,17 @@ _AWAY = (
 )
 # A message above the server's limit comes back as CANCELLED; sending it again cannot help.
 _TOO_LARGE = "message length too large"
+# What servers say about a key, in lower case, and what it means in ours. A wrong topic uuid has the
+# same gRPC code as a weak key, and a cut key that of any malformed request: only the words differ.
+_ABOUT_KEY = (
+    ("missing api key", "no API key was given"),
+    ("token is incomplete", "the API key is malformed"),
+    ("fingerprint mismatch", "the API key is malformed"),
+    ("revoked", "the API key was revoked"),
+    ("not enough permissions", "the API key is too weak"),
+    ("api key", "the API key is not accepted"),
+)
+_KEY_CODES = (fl.FlightUnauthorizedError, fl.FlightUnauthenticatedError, pa.ArrowInvalid)
 # A proxy or a captive portal answered; gRPC makes UNIMPLEMENTED of its 404. Not our server's no.
 _NOT_THE_SERVER = "Received http2 header with status"
 
@@ -74,6 +92,7 @@ def remote_errors(doing: str) -> Iterator[None]:
 
     Raises:
         RemoteAwayError: unavailable, timed out, cancelled, or a fault inside the server.
+        RemoteForbiddenError: the server does not take the key.
         RemoteRefusedError: everything else that the server answered.
     """
     try:
@@ -83,12 +102,22 @@ def remote_errors(doing: str) -> Iterator[None]:
 
 
 def _ours(doing: str, error: Exception) -> RemoteError:
-    message = f"{doing}: {server_text(error)}"
+    said = server_text(error)
     told = str(error)
-    away = isinstance(error, _AWAY) and _TOO_LARGE not in told
-    return (
-        RemoteAwayError(message) if away or _NOT_THE_SERVER in told else RemoteRefusedError(message)
-    )
+    if (isinstance(error, _AWAY) and _TOO_LARGE not in told) or _NOT_THE_SERVER in told:
+        return RemoteAwayError(f"{doing}: {said}")
+    about_key = _about_key(error, said)
+    if about_key:
+        return RemoteForbiddenError(f"{doing}: {about_key}: {said}")
+    return RemoteRefusedError(f"{doing}: {said}")
+
+
+def _about_key(error: Exception, said: str) -> str:
+    if isinstance(error, fl.FlightUnauthenticatedError):
+        return "the API key is not accepted"
+    if not isinstance(error, _KEY_CODES):
+        return ""
+    return next((ours for theirs, ours in _ABOUT_KEY if theirs in said.lower()), "")
 
 
 class PutStream:
@@ -109,7 +138,10 @@ class PutStream:
         self._locator = locator
         self._writer = writer
         self._most_batch_bytes = most_batch_bytes
-        self._abort = weakref.finalize(self, _abort, writer)
+        # Taken by whoever uses the writer. Only at the interpreter's end are these two: a thread
+        # that may be in the middle of a write, and the abort. gRPC ends the process on both at once.
+        self._in_use = threading.Lock()
+        self._abort = weakref.finalize(self, _abort, writer, self._in_use)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Send one record batch; blocks while the server is slower than we are.
@@ -127,7 +159,7 @@ class PutStream:
                 f"put {self._locator}: a batch of {size_bytes} bytes is above the limit"
                 f" of {self._most_batch_bytes}"
             )
-        with remote_errors(f"put {self._locator}"):
+        with self._in_use, remote_errors(f"put {self._locator}"):
             self._writer.write_batch(batch)
 
     def finish(self) -> None:
@@ -137,7 +169,7 @@ class PutStream:
             RemoteAwayError: no answer; whether the topic is finalized must be asked.
             RemoteRefusedError: the server refused the stream.
         """
-        with remote_errors(f"put {self._locator}"):
+        with self._in_use, remote_errors(f"put {self._locator}"):
             self._writer.done_writing()
             self._writer.close()
         self._abort.detach()
@@ -161,8 +193,11 @@ class PutStream:
             self.abort()
 
 
-def _abort(writer: fl.FlightStreamWriter) -> None:
+def _abort(writer: fl.FlightStreamWriter, in_use: threading.Lock) -> None:
+    if not in_use.acquire(timeout=ABORT_LIMIT_S):
+        return  # stuck in a write; the process ends with it, and that breaks the stream as well
     # The server's refusal of this message is what we want; a dead link aborts just as well.
     with contextlib.suppress(pa.ArrowException, OSError):
         writer.write_metadata(ABORT)
         writer.close()
+    in_use.release()

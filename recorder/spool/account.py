@@ -163,6 +163,10 @@ class Account:
         """Return, by ring epoch, the counts behind what was taken last, for the next session."""
         return {epoch: self._at[epoch] for epoch in self._positions}
 
+    def next_seqno(self, epoch: int) -> int | None:
+        """Return the number behind the last sample of an epoch that was counted, if one was."""
+        return self._at[epoch].seqno if epoch in self._at else None
+
     def durable_position(self, epoch: int) -> int:
         """Return up to where the ring of an epoch was taken; 0 if nothing was."""
         return self._positions.get(epoch, 0)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from recorder.config import Config
+    from recorder.record import Anchor
     from recorder.ring import RingReader
     from recorder.spool.counts import Counts
 
@@ -68,6 +69,8 @@ class Archive:
         self._bases = bases
         self.identifier = identifier
         self._next_beat_ns = 0
+        #: Anchors that are not in the journal yet.
+        self._untold: list[Anchor] = []
         self.recording: Recording | None = None
         marker = config.spool.marker
         if marker and not (config.spool.directory / marker).exists():
@@ -174,14 +177,19 @@ class Archive:
         recording.settle()
         session = recording.session
         session.loss_window_ns = max(session.loss_window_ns, loss_window_ns)
-        for anchor in recording.take_anchors():
-            self.anchors.append(anchor)
-            self.anchor_journal.append(dataclasses.asdict(anchor))
-        if boot_ns() >= self._next_beat_ns:
+        new = recording.take_anchors()
+        is_first = bool(new) and not self.anchors
+        self.anchors += new
+        self._untold += new
+        if is_first or boot_ns() >= self._next_beat_ns:
             self._beat(recording)
 
     def _beat(self, recording: Recording) -> None:
         session = recording.session
+        # With the heartbeat, so that one commit in many has more to write than rows, not two.
+        while self._untold:
+            self.anchor_journal.append(dataclasses.asdict(self._untold[0]))
+            del self._untold[0]
         self._next_beat_ns = boot_ns() + round(session.heartbeat_s * 1e9)
         self.room.settle(session)
         recording.tell_time(self.anchors, self.identifier)
@@ -220,8 +228,8 @@ class Archive:
             recording.close_accounts(rings, running)
         self._bases.update(recording.behind())
         try:
-            recording.tell_time(self.anchors, self.identifier)
-            recording.beat(self.anchors)
+            self._beat(recording)
+            self.anchor_journal.sync()
             recording.end(reason, is_destination=self._is_destination)
         except OSError as error:
             raise SpoolError(f"the session's end cannot be written: {error}") from error

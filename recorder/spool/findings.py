@@ -18,6 +18,7 @@ class LaneCheck:
         lost_ring: numbers that are missing because the ring was full, as the records themselves
             say.
         evicted: numbers that are missing because a tombstone gave them up.
+        torn: numbers that are missing because power was lost while they were written.
         missing: numbers that are missing and nobody says why.
         doubled: numbers that are there twice.
         torn_bytes: bytes behind the last valid record of the newest segment.
@@ -33,6 +34,7 @@ class LaneCheck:
     rows: int = 0
     lost_ring: int = 0
     evicted: int = 0
+    torn: int = 0
     missing: int = 0
     doubled: int = 0
     torn_bytes: int = 0
@@ -43,7 +45,7 @@ class LaneCheck:
     @property
     def holes(self) -> int:
         """Numbers that are missing, whatever the reason."""
-        return self.lost_ring + self.evicted + self.missing
+        return self.lost_ring + self.evicted + self.torn + self.missing
 
     @property
     def is_sound(self) -> bool:

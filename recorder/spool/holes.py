@@ -50,6 +50,7 @@ class Explained:
         begin: the number that was due.
         lost_ring: the ring was full, as the records say.
         evicted: given up with a tombstone.
+        torn: power was lost while they were written, and recovery noted so.
         missing: nobody says why they are missing.
         doubled: they came twice.
     """
@@ -57,6 +58,7 @@ class Explained:
     begin: int
     lost_ring: int = 0
     evicted: int = 0
+    torn: int = 0
     missing: int = 0
     doubled: int = 0
 
@@ -70,6 +72,7 @@ def explain(gaps: Iterable[Gap], entries: Sequence[dict[str, Any]]) -> list[Expl
     """
     bases = {one["epoch"]: one for one in entries if one["entry"] == "epoch"}
     tombstones = [one for one in entries if one["entry"] == "evicted"]
+    noted = [gap for one in entries if one["entry"] == "recovered" for gap in one["gaps"]]
     found: list[Explained] = []
     for gap in gaps:
         begin, lost_ring = gap.begin, gap.lost_ring
@@ -82,7 +85,8 @@ def explain(gaps: Iterable[Gap], entries: Sequence[dict[str, Any]]) -> list[Expl
         evicted = min(_evicted(tombstones, gap.epoch, begin, gap.end), max(size, 0))
         full = min(gap.lost_ring_end - lost_ring, max(size, 0) - evicted)
         missing = max(size, 0) - evicted - full
-        found.append(Explained(begin, full, evicted, missing, max(-size, 0)))
+        torn = missing if [gap.epoch, begin, gap.end] in noted else 0
+        found.append(Explained(begin, full, evicted, torn, missing - torn, max(-size, 0)))
     return found
 
 

@@ -64,8 +64,11 @@ class LaneLog:
         #: Anchors that were taken and nobody asked for yet.
         self.anchors: list[record.Anchor] = []
         self._next_position = 0
-        #: What recovery found: bytes behind the last record, and damaged ones between records.
-        self.torn_bytes = self.damaged_bytes = 0
+        #: What recovery found torn: bytes behind the last records, stretches between records, and
+        #: the numbers that are missing there.
+        self.torn_bytes = 0
+        self.holes: list[tuple[str, int, int]] = []
+        self.gaps: list[tuple[int, int, int]] = []
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append every record that the ring holds; durable when the recording is committed.
@@ -182,6 +185,11 @@ class LaneLog:
         self._sealed.append({**line, **self._span.to_dict(), **held})
         self._sealed_end = (segment.path.name, segment.end_bytes)
 
+    def break_off(self) -> None:
+        """Seal the open segment, unless the next one would have its name."""
+        if self._segment is not None and self._segment.rows:
+            self.seal()
+
     @property
     def end(self) -> tuple[str, int] | None:
         """Name and length of the newest segment, or None."""
@@ -222,9 +230,9 @@ class LaneLog:
         return refused
 
     def _take_up(self, piece: Piece, *, is_this_boot: bool) -> None:
-        self.torn_bytes += piece.torn_bytes
-        self.damaged_bytes += piece.damaged_bytes
         path = piece.path
+        if piece.is_open and path is not None:
+            self._note_torn(path, piece)
         if not piece.behind.epoch:
             # Without a record. In this boot the ring still holds the one that it was made for, and
             # the next segment will have its name.
@@ -240,6 +248,15 @@ class LaneLog:
                 self._segment = SegmentWriter.reopen(path, piece.end_bytes, piece.rows)
                 self._unsynced.append(self._segment)
                 self._span = piece
+
+    def _note_torn(self, path: Path, piece: Piece) -> None:
+        epoch, due = piece.behind.epoch, self.account.next_seqno(piece.behind.epoch)
+        self.torn_bytes += piece.torn_bytes
+        self.holes += [(path.name, *hole) for hole in piece.holes]
+        self.gaps += [(epoch, *gap) for gap in piece.gaps]
+        begins_late = due is not None and due != piece.before.seqno
+        if begins_late and not (piece.gaps and piece.gaps[0][1] == piece.before.seqno):
+            self.gaps.append((epoch, due or 0, piece.before.seqno))
 
     def close(self) -> None:
         """Close every file; may be called twice."""

@@ -94,7 +94,7 @@ _RECEIPT = tuple(Receipt.__dataclass_fields__)
 
 
 def evicted_rows(
-    tombstones: Iterable[Mapping[str, Any]], held: Mapping[tuple[str, str], int]
+    evicted: Mapping[tuple[str, str], int], held: Mapping[tuple[str, str], int]
 ) -> Counter[str]:
     """Return, by lane, how many samples were given up that the server does not hold.
 
@@ -102,21 +102,29 @@ def evicted_rows(
     later for samples of it, or that covered a part of it, makes them delivered.
 
     Args:
-        tombstones: the entries ``evicted`` of a session's journal.
+        evicted: by lane and segment, the rows of tombstones that say it was not delivered.
         held: by lane and segment, how many of its samples the server holds (`Deliveries.rows`).
 
-    >>> one = {"lane": "imu", "file": "0.seg", "rows": 30, "delivered": False, "leased": True}
-    >>> evicted_rows([one], {}), evicted_rows([one], {("imu", "0.seg"): 20})
-    (Counter({'imu': 30}), Counter({'imu': 10}))
-    >>> evicted_rows([one], {("imu", "0.seg"): 30})
-    Counter()
+    >>> evicted_rows({("imu", "0.seg"): 30, ("imu", "1.seg"): 5}, {("imu", "0.seg"): 20})
+    Counter({'imu': 15})
     """
-    by_file = {(one["lane"], one["file"]): one for one in tombstones}
     lost: Counter[str] = Counter()
-    for key, one in by_file.items():
-        if not one["delivered"]:
-            lost[one["lane"]] += max(one["rows"] - held.get(key, 0), 0)
-    return +lost
+    for key, rows in evicted.items():
+        lost[key[0]] += max(rows - held.get(key, 0), 0)
+    return lost
+
+
+def evicted_by(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """Return the rows of a journal's tombstones that say it was not delivered, by lane and segment.
+
+    Args:
+        entries: of a session's journal, of any kind.
+    """
+    return {
+        (one["lane"], one["file"]): one["rows"]
+        for one in entries
+        if one["entry"] == "evicted" and not one["delivered"]
+    }
 
 
 def settle(ledger: LaneLedger, delivered: int, evicted: int) -> None:

@@ -25,6 +25,7 @@ from recorder.spool.pins import held
 from recorder.spool.reserve import RESERVE_BYTES, Reserve
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
+from recorder.spool.volume import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from recorder.session.session import Session
     from recorder.spool.recording import Recording
     from recorder.spool.spool import Spool
-    from recorder.spool.stock import Key, Rank, Segment
+    from recorder.spool.stock import Key, Rank, Segment, SessionStock
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ class Room:
         self.config = config
         self._reserve = Reserve(spool.directory)
         self._told: set[tuple[str, str]] = set()
+        #: Sessions with files that were given up and are there.
+        self._left: list[SessionStock] = []
 
     def keep(self, recording: Recording | None, starved: Collection[str] = ()) -> int:
         """Give up what has to go; called once in each commit, and costs little if nothing has to.
@@ -110,7 +113,14 @@ class Room:
         Raises:
             OSError: a tombstone could not be written; its segment stays, the next call tries again.
         """
-        self._learn(recording)
+        self._left += [one for one in self.stock.learn(LEARN_BYTES) if one.leftovers]
+        if recording is not None:
+            self.stock.follow(recording.session.id)
+        freed_bytes = self._make(recording, starved)
+        self._remove_left(recording)
+        return freed_bytes
+
+    def _make(self, recording: Recording | None, starved: Collection[str]) -> int:
         short_bytes = self._short_bytes(recording)
         if short_bytes <= 0:
             if short_bytes + RESERVE_BYTES <= 0:
@@ -123,17 +133,22 @@ class Room:
             self._end_least(recording, starved)
         return freed_bytes
 
-    def _learn(self, recording: Recording | None) -> None:
-        running = recording.session.id if recording is not None else ""
-        for one in self.stock.learn(LEARN_BYTES):
-            left = [path for path in one.leftovers() if path.exists()]
-            if left and one.id != running:
-                # Its sync may have failed: the tombstone that is seen need not be on the disk.
-                renew(self.spool.journal_path(one.id))
-                for path in left:
-                    path.unlink(missing_ok=True)
-        if recording is not None:
-            self.stock.follow(recording.session.id)
+    def _remove_left(self, recording: Recording | None) -> None:
+        """Remove again what a loss of power, or a death in between, left of what was given up."""
+        while self._left:
+            one = self._left[0]
+            if recording is None or recording.session.id != one.id:
+                try:
+                    # Its sync may have failed: the tombstone that is seen need not be on the disk.
+                    renew(self.spool.journal_path(one.id))
+                except OSError as error:
+                    if error.errno not in FULL:
+                        raise
+                    return  # the disk has no room for it now; the next call tries again
+            for path in one.leftovers:
+                path.unlink(missing_ok=True)
+            one.leftovers.clear()
+            del self._left[0]
 
     def _short_bytes(self, recording: Recording | None) -> int:
         """Return how much is missing; negative if there is more room than must be."""
@@ -212,7 +227,7 @@ class Room:
         needs = [{**known, **ranks}.get(name) for name in starved if name in recording.lanes]
         is_journal = any(name not in recording.lanes for name in starved)
         if is_journal or any(one is not None and one > ranks[least] for one in needs):
-            recording.lanes[least].seal()
+            recording.lanes[least].break_off()
 
     def _open_ranks(self, recording: Recording) -> Iterator[tuple[str, Rank]]:
         """Yield name and rank of every lane that has an open segment."""
@@ -226,6 +241,9 @@ class Room:
         """Bring the account of the session that is being recorded to what the uploader says now."""
         found = self.stock.follow(session.id)
         found.look_at_deliveries()
-        evicted = evicted_rows(found.tombstones, found.deliveries.rows)
+        evicted = evicted_rows(found.evicted, found.deliveries.rows)
         for one in session.lanes:
             settle(one, found.deliveries.delivered(one.name), evicted[one.name])
+        for other in self.stock.sessions.values():
+            if other is not found:
+                other.forget_what_went()

@@ -114,21 +114,19 @@ class Recording:
             entries = self._journal.entries
             self.refused += lane.resume(entries, segments, is_this_boot=is_this_boot)
             if is_afresh:
-                lane.seal()
+                lane.break_off()
             if not is_this_boot:
                 lane.account.lose_tail(account)
         self._note_first_sample()
-        self._note_recovery()
+        if not is_this_boot:
+            self._note_recovery()
         return self
 
     def _note_recovery(self) -> None:
-        found = {
-            one.name: {"torn_bytes": one.torn_bytes, "damaged_bytes": one.damaged_bytes}
-            for one in self.lanes.values()
-            if one.torn_bytes or one.damaged_bytes
-        }
-        if found:
-            self._journal.append({"entry": "recovered", "lanes": found})
+        for one in self.lanes.values():
+            if one.torn_bytes or one.holes or one.gaps:
+                line = {"entry": "recovered", "lane": one.name, "torn_bytes": one.torn_bytes}
+                self._journal.append({**line, "holes": one.holes, "gaps": one.gaps})
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append what a ring of one of the session's lanes holds (see `LaneLog.take`)."""

@@ -33,6 +33,7 @@ class Contents:
         end_bytes: where the last valid record ends.
         torn_bytes: bytes behind it.
         damage: holes before it.
+        gaps: numbers missing at these holes: the one that was due, and the one that came.
         has_blobs: whether its rows have blobs behind them.
     """
 
@@ -46,6 +47,7 @@ class Contents:
     end_bytes: int = 0
     torn_bytes: int = 0
     damage: list[Hole] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
     has_blobs: bool = False
 
     def add(self, offset: int, header: record.Header) -> None:
@@ -77,9 +79,13 @@ def contents(path: Path, end_bytes: int | None = None) -> Contents:
     with SegmentReader(path, end_bytes) as segment:
         found.end_bytes = segment.begin_bytes
         found.has_blobs = segment.head.schema.blob is not None
+        due = segment.head.first_seqno
         for offset, one in segment.scan():
             if isinstance(one, record.Header):
+                if offset > found.end_bytes and one.seqno != due:
+                    found.gaps.append((due, one.seqno))
                 found.add(offset, one)
+                due = one.next_seqno
             elif one.is_tail:
                 found.torn_bytes = one.size_bytes
             else:
@@ -101,7 +107,8 @@ class Piece:
         end_bytes: where its last record ends.
         is_open: whether the journal does not know it: it may be written on, if it is the last.
         torn_bytes: bytes behind its last record that are none, and not zero.
-        damaged_bytes: bytes between its records that are none.
+        holes: places and lengths of the bytes between its records that are none.
+        gaps: see `Contents`.
         is_evicted: whether it was given up with a tombstone.
         is_delivered: whether the destination held it then.
     """
@@ -115,7 +122,8 @@ class Piece:
     end_bytes: int = 0
     is_open: bool = False
     torn_bytes: int = 0
-    damaged_bytes: int = 0
+    holes: tuple[tuple[int, int], ...] = ()
+    gaps: tuple[tuple[int, int], ...] = ()
     is_evicted: bool = False
     is_delivered: bool = False
 
@@ -204,7 +212,6 @@ def _read(path: Path, end_bytes: int, *, is_open: bool) -> Piece | DamagedError:
         found = contents(path, end_bytes)
     except DamagedError as error:
         return error
-    damaged = sum(one.size_bytes for one in found.damage)
     if found.first is None or found.last is None:
         return Piece(Counts(), Counts(), path=path, is_open=is_open, torn_bytes=found.torn_bytes)
     return Piece(
@@ -217,5 +224,6 @@ def _read(path: Path, end_bytes: int, *, is_open: bool) -> Piece | DamagedError:
         found.end_bytes,
         is_open=is_open,
         torn_bytes=found.torn_bytes,
-        damaged_bytes=damaged,
+        holes=tuple((one.offset, one.size_bytes) for one in found.damage),
+        gaps=tuple(found.gaps),
     )

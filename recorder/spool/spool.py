@@ -14,7 +14,7 @@ heartbeat, and at the end), ``config`` (the resolved configuration), ``epoch`` (
 the session began to take from a ring), ``sealed`` (a segment that will not change any more, its
 length and rows, and the lane's counts behind it),
 ``segment`` (one that was begun: its file and a second copy of its head), ``recovered`` (what a loss
-of power left: torn and damaged bytes by lane),
+of power left torn of a lane: bytes, stretches, numbers),
 ``command`` (what was asked for over the socket), ``evicted`` (a segment that was given up).
 """
 

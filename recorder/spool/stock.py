@@ -5,6 +5,7 @@ Only sealed segments count: their ``sealed`` line proves them, and nobody writes
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,10 @@ class SessionStock:
     def _forget(self) -> None:
         #: By lane and name.
         self.segments: dict[tuple[str, str], Segment] = {}
-        self.tombstones: list[dict[str, Any]] = []
+        #: By lane and name: samples in segments that were given up undelivered.
+        self.evicted: dict[tuple[str, str], int] = {}
+        #: Files that are there although they have a tombstone; a loss of power brings them back.
+        self.leftovers: list[Path] = []
         self.pins: list[Pin] = []
         #: What all segments that were ever sealed held, by lane.
         self.written_bytes: dict[str, int] = {}
@@ -137,8 +141,7 @@ class SessionStock:
             if kind == "sealed":
                 self._take_in(entry)
             elif kind == "evicted":
-                self.segments.pop((entry["lane"], entry["file"]), None)
-                self.tombstones.append(entry)
+                self._take_out(entry)
             elif kind == "pin":
                 self.pins.append(Pin.from_entry(entry))
             elif kind == "unpin":
@@ -152,7 +155,7 @@ class SessionStock:
                 one.is_delivered = one.is_delivered or self._is_delivered(one)
 
     def _take_in(self, entry: dict[str, Any]) -> None:
-        lane, file = entry["lane"], entry["file"]
+        lane, file = sys.intern(entry["lane"]), entry["file"]
         self._sealed += 1
         self.written_bytes[lane] = self.written_bytes.get(lane, 0) + entry["bytes"]
         path = self.folder / lane / file
@@ -174,6 +177,20 @@ class SessionStock:
         )
         one.is_delivered = self._is_delivered(one)
 
+    def _take_out(self, entry: dict[str, Any]) -> None:
+        key = entry["lane"], entry["file"]
+        self.segments.pop(key, None)
+        if not entry["delivered"]:
+            self.evicted[key] = entry["rows"]
+        path = self.folder / key[0] / key[1]
+        if path.exists():
+            self.leftovers.append(path)
+
+    def forget_what_went(self) -> None:
+        """Give back the memory of what is not there any more, once nobody settles its account."""
+        self.evicted.clear()
+        self.deliveries.rows.clear()
+
     def _is_delivered(self, one: Segment) -> bool:
         epoch, first_seqno = epoch_of(one.file), first_seqno_of(one.file)
         return self.deliveries.covers(one.lane, epoch, first_seqno, one.behind_seqno)
@@ -186,11 +203,6 @@ class SessionStock:
             except (DamagedError, FileNotFoundError):
                 return 0, 1, 0.0  # as worthy as rows can be: what cannot be read is kept long
         return self._ranks[key]
-
-    def leftovers(self) -> Iterator[Path]:
-        """Yield every file that has a tombstone; a loss of power brings such a file back."""
-        for one in self.tombstones:
-            yield self.folder / one["lane"] / one["file"]
 
     def pinned(self) -> Iterator[Segment]:
         """Yield every segment that a pin holds."""

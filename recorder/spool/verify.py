@@ -110,6 +110,9 @@ class _Walk:
         self.found = LaneCheck(lane)
         self._gaps: list[Gap] = []
         self._session_id = session_id
+        self._holes: list[tuple[Path, Hole]] = []
+        #: Holes that recovery after a loss of power noted: file, offset, length.
+        self._noted: list[list[Any]] = []
         #: By path, where the last valid record ends.
         self._ends: dict[Path, int] = {}
         self._last: dict[int, record.Header] = {}
@@ -132,7 +135,7 @@ class _Walk:
                 elif one.is_tail and is_newest:
                     found.torn_bytes += one.size_bytes
                 else:
-                    self._hole(path, one)
+                    self._holes.append((path, one))
                     if one.is_tail:
                         del self._ends[path]  # told already
             if segment.is_head_damaged and self._ends.get(path, 0) > segment.begin_bytes:
@@ -169,6 +172,9 @@ class _Walk:
             )
 
     def _hole(self, path: Path, hole: Hole) -> None:
+        if [path.name, hole.offset, hole.size_bytes] in self._noted:
+            self.found.torn_bytes += hole.size_bytes
+            return
         where = f"{path}, byte {hole.offset}"
         self._damage(f"{where}: {hole.size_bytes} bytes are no valid record", hole.size_bytes)
 
@@ -180,7 +186,13 @@ class _Walk:
     def judge(self, entries: list[dict[str, Any]]) -> None:
         """Tell the missing numbers apart by what the journal says of this lane."""
         found = self.found
+        self._noted = [
+            hole for one in entries if one["entry"] == "recovered" for hole in one["holes"]
+        ]
+        for path, hole in self._holes:
+            self._hole(path, hole)
         for one in explain(self._gaps, entries):
+            found.torn += one.torn
             found.lost_ring += one.lost_ring
             found.evicted += one.evicted
             found.missing += one.missing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder.demo.stage import Ground
-from tests.bench import load, machine, upload, write_path
+from tests.bench import commit, load, machine, recovery, upload, write_path
 from tests.bench.measure import Figure, heading
 from tests.bench.sdk import Sdk
 from tests.bench.shelf import MEMORY
@@ -23,13 +24,15 @@ from tests.bench.shelf import MEMORY
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-ROOMS = ("write", "upload", "load")
+ROOMS = ("write", "upload", "commit", "recovery", "load")
 
 
 def main() -> int:
     """Measure, print, and return the exit code."""
     chosen = _arguments()
     rooms = [chosen.only] if chosen.only else ROOMS
+    # What a spool says of a session that it was made to lose is no news here.
+    logging.getLogger("recorder").setLevel(logging.ERROR)
     begin_s = time.monotonic()
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
         facts = machine.facts(Path(folder), MEMORY)
@@ -61,6 +64,10 @@ def _figures(disk: Path, rooms: Collection[str], load_s: float) -> Iterator[Figu
                 yield from write_path.figures(disk, sdk)
             if "upload" in rooms:
                 yield from upload.figures(disk, ground.url, sdk)
+    if "commit" in rooms:
+        yield from commit.figures(disk)
+    if "recovery" in rooms:
+        yield from recovery.figures(disk)
     if "load" in rooms:
         # On a station of its own: what the one before has stored is no part of the load.
         with Ground(disk / "load") as ground:

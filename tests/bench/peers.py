@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mcap.writer import Writer
 
 from tests.bench.measure import seconds
-from tests.bench.shelf import outlast
+from tests.bench.shelf import UNPACED, Pace, outlast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def raw(
     disk: Path,
     parts: Sequence[bytes],
     commits: int,
-    device_bytes_per_s: float | None = None,
+    pace: Pace = UNPACED,
 ) -> float:
     """Append and fdatasync, and nothing else; a slower disk is made up as for ours.
 
@@ -42,10 +42,14 @@ def raw(
             os.writev(file.fileno(), parts)
             begin_s = time.perf_counter()
             os.fdatasync(file.fileno())
-            if device_bytes_per_s is not None:
-                outlast(begin_s, sum(map(len, parts)) / device_bytes_per_s)
+            pace.hold(begin_s, sum(map(len, parts)))
 
-        return _taken(commits, commit, time.perf_counter)
+        taken_s = 0.0
+        for _ in range(commits):
+            begin_s = time.perf_counter()
+            taken_s += seconds(commit)
+            outlast(begin_s, pace.interval_s)
+    return taken_s
 
 
 def sqlite(disk: Path, rows: bytes, commits: int, clock: Clock = time.perf_counter) -> float:

@@ -47,6 +47,28 @@ CAMERA = LaneSchema(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How a disk is written to.
+
+    Args:
+        device_bytes_per_s: how fast it is at most, or None: as it is. A slower one is made up by
+            waiting until it could have taken the bytes.
+        interval_s: time from the begin of one commit to that of the next.
+    """
+
+    device_bytes_per_s: float | None = None
+    interval_s: float = 0.0
+
+    def hold(self, begin_s: float, size_bytes: int) -> None:
+        """Wait, from a sync's begin on, until the disk could have taken so many bytes."""
+        if self.device_bytes_per_s is not None:
+            outlast(begin_s, size_bytes / self.device_bytes_per_s)
+
+
+UNPACED = Pace()
+
+
 class Shelf:
     """One lane's ring, of the size that the lane gives it, and a recording that takes from it.
 
@@ -106,29 +128,26 @@ class Shelf:
             assert fits, "the ring is full"
             self._next_ns += self._rows * self._period_ns
 
-    def commit(
-        self, device_bytes_per_s: float | None = None, clock: Clock = time.perf_counter
-    ) -> float:
+    def commit(self, pace: Pace = UNPACED, clock: Clock = time.perf_counter) -> float:
         """Bring the ring to disk, durably, and free it.
 
         Args:
-            device_bytes_per_s: how fast the disk is at most, or None: as it is. A slower one is
-                made up by waiting, from the sync's begin on, until it could have taken the bytes.
+            pace: what the disk is held to.
             clock: what is told: passing time, or CPU time.
 
         Returns:
             The seconds that it took.
         """
-        return seconds(lambda: self._commit(device_bytes_per_s), clock)
+        return seconds(lambda: self._commit(pace), clock)
 
-    def _commit(self, device_bytes_per_s: float | None) -> None:
+    def _commit(self, pace: Pace) -> None:
         freed = self.reader.position
         self.recording.take(self.reader, None)
         begin_s = time.perf_counter()
         self.recording.commit()
-        if device_bytes_per_s is not None:
-            outlast(begin_s, (self.reader.position - freed) / device_bytes_per_s)
+        pace.hold(begin_s, self.reader.position - freed)
         self.reader.free(self.reader.position)
+        self.recording.settle()
 
     def end(self) -> None:
         """End the session and tell what time it was, so that it can be uploaded."""
@@ -143,6 +162,7 @@ class Shelf:
     def close(self) -> None:
         """Remove everything; may be called twice."""
         self.recording.close()
+        self.spool.volume.close()
         self._readers.close()
         self.ring.close()
         for folder in (self.memory, self.disk):

@@ -60,6 +60,7 @@ def test_a_whole_spool_is_sound_and_all_of_it_was_read(tmp_path: Path) -> None:
         "rows": 90,
         "lost_ring": 0,
         "evicted": 0,
+        "torn": 0,
         "missing": 0,
         "doubled": 0,
         "torn_bytes": 0,

@@ -56,8 +56,9 @@ class LaneLog:
         self._segment: SegmentWriter | None = None
         self._span: Piece | None = None
         self._sealed_end: tuple[str, int] | None = None
-        #: Lines about sealed segments that wait until these are durable.
+        #: Lines about sealed segments: of those that are not durable yet, and of those that are.
         self._sealed: list[dict[str, Any]] = []
+        self._durable: list[dict[str, Any]] = []
         self._unsynced: list[SegmentWriter] = []
         #: Folders that got an entry since they were durable.
         self.folders: set[Path] = set()
@@ -148,22 +149,27 @@ class LaneLog:
         """Return the descriptors of every file that was written since it was durable."""
         return [one.file for one in self._unsynced]
 
+    def synced(self) -> None:
+        """Note that all that was written up to now is durable."""
+        for segment in self._unsynced:
+            if segment is not self._segment:
+                segment.close()
+        self._unsynced.clear()
+        self.folders.clear()
+        self._durable += self._sealed
+        self._sealed.clear()
+
     def settle(self) -> None:
-        """Note that all that was written is durable: the journal may say so of sealed segments.
+        """Journal which sealed segments are durable.
 
         Recovery and eviction would else have to read them for what these lines say.
 
         Raises:
             OSError: the journal does not take it; the next call tries again.
         """
-        for segment in self._unsynced:
-            if segment is not self._segment:
-                segment.close()
-        self._unsynced.clear()
-        self.folders.clear()
-        while self._sealed:
-            self._journal.append(self._sealed[0])
-            del self._sealed[0]
+        while self._durable:
+            self._journal.append(self._durable[0])
+            del self._durable[0]
 
     def seal(self) -> None:
         """End the open segment; nothing will be appended to it any more."""

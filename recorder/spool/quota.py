@@ -194,6 +194,7 @@ class Room:
         if recording is not None and recording.session.id == session_id:
             for one in tombstones:
                 self._reserve.spend_on(functools.partial(recording.bury, one))
+            recording.sync()
         else:
             with contextlib.closing(Journal(self.spool.journal_path(session_id))) as journal:
                 for one in tombstones:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +160,10 @@ class Recording:
             raise SpoolError(f"what was written cannot be made durable: {error}") from error
         for one in journals:
             one.is_dirty = False
-        return Watermark(
-            self.session.id, {name: lane.end for name, lane in self.lanes.items() if lane.end}
-        )
+        for lane in self.lanes.values():
+            lane.synced()
+        ends = {name: lane.end for name, lane in self.lanes.items() if lane.end}
+        return Watermark(self.session.id, ends)
 
     def settle(self) -> None:
         """Journal what the last commit made true; durable with the next one.
@@ -216,11 +216,17 @@ class Recording:
         self._journal.record(entry)
 
     def bury(self, tombstone: dict[str, Any]) -> None:
-        """Journal that a segment of this session is given up, durably, and count its samples."""
-        self.note(tombstone)
-        self.lanes[tombstone["lane"]].account.bury(
-            tombstone["rows"], delivered=tombstone["delivered"]
-        )
+        """Journal that a segment of this session is given up, and count its samples.
+
+        Durable after `sync`; its file must not go before.
+        """
+        self._journal.append(tombstone)
+        account = self.lanes[tombstone["lane"]].account
+        account.bury(tombstone["rows"], delivered=tombstone["delivered"])
+
+    def sync(self) -> None:
+        """Make the journal durable."""
+        self._journal.sync()
 
     def behind(self) -> dict[int, Counts]:
         """Return, by ring epoch, up to where this session took, for the next one to go on from."""
@@ -290,6 +296,4 @@ def _entry(session: Session) -> dict[str, Any]:
 
 
 def _blank(lane: LaneLedger) -> LaneLedger:
-    kept = ("name", "required", "weight", "rate_hz")
-    facts = dataclasses.asdict(lane)
-    return LaneLedger(**{key: facts[key] for key in kept})
+    return LaneLedger(lane.name, lane.required, lane.weight, lane.rate_hz)

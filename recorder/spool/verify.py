@@ -69,8 +69,12 @@ class _Verifier:
         found = SessionCheck(session_id)
         walks = [self._lane(session_id, lane) for lane in self._spool.lanes(session_id)]
         # After the segments: one that was given up meanwhile has its tombstone by now.
+        path = self._spool.journal_path(session_id)
+        if path.exists() and not path.is_file():
+            found.problems.append(f"{path}: is no journal, but something else")
+            return found
         entries = self._spool.entries(session_id)
-        found.problems += _journal_problems(self._spool.journal_path(session_id))
+        found.problems += _journal_problems(path)
         session: Session | None = None
         try:
             session = self._spool.session(session_id)

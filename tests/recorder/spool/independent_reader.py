@@ -2,77 +2,74 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
-from dataclasses import dataclass
+from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
-SEGMENT = struct.Struct("<8sIIQQ16s16sQqI")
+HEAD = struct.Struct("<8sIIQQ16s16sQqI")
 RECORD = struct.Struct("<4sBBHQQQIIqqQ6QI4s")
 MOST_PAYLOAD = 64 * 1024 * 1024
 
-
-@dataclass(frozen=True)
-class Found:
-    """One record."""
-
-    offset: int
-    kind: int
-    epoch: int
-    position: int
-    seqno: int
-    rows: int
-    times: tuple[int, int, int]
-    losses: tuple[int, ...]
-    payload: bytes
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One file: its head, its valid records, and stretches (offset, bytes) that are none."""
-
-    epoch: int
-    first_position: int
-    first_seqno: int
-    schema: bytes
-    records: list[Found]
-    bad: list[tuple[int, int]]
+#: One record: its offset in the file, what its header says, its payload.
+Found = namedtuple("Found", "offset kind lane epoch position seqno rows times losses payload")
+#: One file: what its head says, its records, and stretches (offset, bytes) that are none.
+Segment = namedtuple("Segment", "epoch first_position first_seqno schema records bad")
 
 
 def read_segment(path: Path) -> Segment | None:
-    """Read one segment; None if its head does not verify."""
+    """Read one segment; None if neither its head nor the journal's copy of it verifies."""
     raw = path.read_bytes()
-    if len(raw) < SEGMENT.size:
+    heads = [head for head in (raw, *_second_heads(path)) if _verifies(head)]
+    if not heads:
         return None
-    magic, begin, length, epoch, first, _, _, seqno, _, crc = SEGMENT.unpack_from(raw)
-    schema = raw[SEGMENT.size : SEGMENT.size + length]
-    if magic != b"RSEG\0\0\0\1" or zlib.crc32(raw[:80] + schema) != crc:
+    _, begin, length, epoch, first, _, _, seqno, _, _ = HEAD.unpack_from(heads[0])
+    if begin > len(raw) or path.name != f"{seqno:012d}-{epoch:016x}.seg":
         return None
     records: list[Found] = []
-    at = begin
-    while at < len(raw):
-        one = _record(raw, at, epoch, first + at - begin)
-        if one is not None:
+    bad: list[tuple[int, int]] = []
+    at = end = begin
+    while at >= 0:
+        if one := _record(raw, at, epoch, first + at - begin):
+            bad += [(end, at - end)] if end < at else []
             records.append(one)
-        at += 1 if one is None else RECORD.size + len(one.payload)
-    ends = [begin, *(one.offset + RECORD.size + len(one.payload) for one in records)]
-    starts = [*(one.offset for one in records), len(raw)]
-    bad = [(end, start - end) for end, start in zip(ends, starts, strict=True) if end < start]
-    return Segment(epoch, first, seqno, schema, records, bad)
+            at = end = at + RECORD.size + len(one.payload)
+        else:
+            at = raw.find(b"RREC", at + 1)
+    # Behind the last record, zeros to the end of the file are space that was never used.
+    torn = len(raw[end:].rstrip(b"\0"))
+    bad += [(end, torn)] if torn else []
+    return Segment(epoch, first, seqno, heads[0][HEAD.size : HEAD.size + length], records, bad)
+
+
+def _verifies(head: bytes) -> bool:
+    length, crc = int.from_bytes(head[12:16], "little"), int.from_bytes(head[80:84], "little")
+    schema = head[HEAD.size : HEAD.size + length]
+    return head[:8] == b"RSEG\0\0\0\1" and zlib.crc32(head[:80] + schema) == crc
+
+
+def _second_heads(path: Path) -> Iterator[bytes]:
+    journal = path.parent.parent / "journal"
+    for line in journal.read_bytes().split(b"\n") if journal.is_file() else []:
+        if line[:9] == b"%08x " % zlib.crc32(line[9:]):
+            entry = json.loads(line[9:])
+            if entry["entry"] == "segment" and entry["file"] == path.name:
+                yield bytes.fromhex(entry["head"])
 
 
 def _record(raw: bytes, at: int, epoch: int, position: int) -> Found | None:
-    if raw[at : at + 4] != b"RREC" or at + RECORD.size > len(raw):
+    if at + RECORD.size > len(raw):
         return None
-    (_, version, kind, _, its_epoch, its_position, seqno, rows, length, boot, period, expected,
-     *losses, crc, end_magic) = RECORD.unpack_from(raw, at)  # fmt: skip
-    end = at + RECORD.size + length
-    if version != 1 or kind not in (1, 2, 3, 4) or end_magic != b"CERR":
+    (magic, version, kind, lane, its_epoch, its_position, seqno, rows, length, boot, period,
+     expected, *losses, crc, end_magic) = RECORD.unpack_from(raw, at)  # fmt: skip
+    if magic != b"RREC" or version != 1 or kind not in (1, 2, 3, 4) or end_magic != b"CERR":
         return None
-    if its_epoch != epoch or its_position != position or length > MOST_PAYLOAD or end > len(raw):
+    payload = raw[at + RECORD.size : at + RECORD.size + length]
+    if its_epoch != epoch or its_position != position or length > MOST_PAYLOAD:
         return None
-    payload = raw[at + RECORD.size : end]
-    if zlib.crc32(raw[at : at + 112] + payload) != crc:
+    if len(payload) < length or zlib.crc32(raw[at : at + 112] + payload) != crc:
         return None
     times = (boot, period, expected)
-    return Found(at, kind, epoch, position, seqno, rows, times, tuple(losses), payload)
+    return Found(at, kind, lane, epoch, position, seqno, rows, times, tuple(losses), payload)

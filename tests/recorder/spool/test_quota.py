@@ -12,7 +12,7 @@ from recorder.cli.sources import from_spool
 from recorder.clock import Mapping
 from recorder.spool import quota
 from recorder.spool.journal import Journal
-from recorder.spool.leases import Deliveries, evicted_rows
+from recorder.spool.leases import Deliveries, evicted_by, evicted_rows
 from recorder.spool.quota import MOST_JOURNALS, MOST_SEGMENTS
 from recorder.spool.reserve import RESERVE_BYTES, SLICE_BYTES, Reserve
 from recorder.spool.stock import Stock
@@ -206,7 +206,7 @@ def test_what_is_given_up_after_its_end_reaches_the_terminal_record(tmp_path: Pa
         entries = one.spool.entries(ended)
         held = Deliveries(one.config.upload_dir / ended)
         held.look()
-        lost = evicted_rows((each for each in entries if each["entry"] == "evicted"), held.rows)
+        lost = evicted_rows(evicted_by(entries), held.rows)
         assert lost["imu"] == sum(each["rows"] for each in one.tombstones(ended)) - rows[0]
         log = UploadLog(tmp_path / "none")
         record = terminal_record(
@@ -298,6 +298,18 @@ def test_a_journal_is_read_once_and_then_only_what_is_new(tmp_path: Path) -> Non
             file.write(b"x" * known)  # what was read already may be anything by now
         assert len(stock.follow(one.id).segments) == 2
         assert stock.follow(one.id).look() == 0
+
+
+def test_what_went_is_not_remembered_for_longer_than_its_account_is_open(tmp_path: Path) -> None:
+    with yard(tmp_path) as one:
+        one.fill("imu", segments=3)
+        ended = one.next_session()
+        room = one.room(missing_bytes=ALL)
+        room.keep(one.recording)
+        stock = room.stock.follow(ended)
+        assert len(stock.evicted) == len(one.tombstones(ended)) > 0
+        room.settle(one.recording.session)
+        assert (stock.evicted, stock.segments, stock.leftovers) == ({}, {}, [])
 
 
 def test_a_torn_line_is_read_when_it_is_whole(tmp_path: Path) -> None:

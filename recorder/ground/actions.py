@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.ground import answers, names
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recorder.ground.catalogue import Catalogue
+    from recorder.ground.query import Query
     from recorder.ground.store import Store
     from recorder.ground.topics import Topics
 
@@ -52,12 +54,26 @@ class Request:
             raise RefusedError("the request has no 'user_metadata'")
         return names.check_metadata(self._fields["user_metadata"])
 
+    def uuid(self, key: str) -> str:
+        """The text of a UUID, which must be there."""
+        value = self.text(key)
+        try:
+            return str(uuid.UUID(value))
+        except ValueError as error:
+            raise RefusedError(f"Bad UUID '{value}': are you sure it's a valid UUID?") from error
+
     def time_ns(self, key: str) -> int | None:
-        """An optional time."""
+        """An optional time, which fits 64 bits."""
         value = self._fields.get(key)
-        if value is not None and not isinstance(value, int):
-            raise RefusedError(f"{key!r} is no integer")
+        if value is None:
+            return None
+        if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+            raise RefusedError(f"{key!r} is no 64-bit integer")
         return value
+
+    def everything(self) -> dict[str, Any]:
+        """The whole object."""
+        return self._fields
 
 
 class Actions:
@@ -67,9 +83,10 @@ class Actions:
         catalogue: sequences, sessions, notes.
         topics: topics and chunks.
         store: where rows of deleted topics are removed.
+        query: answers queries.
     """
 
-    def __init__(self, catalogue: Catalogue, topics: Topics, store: Store) -> None:
+    def __init__(self, catalogue: Catalogue, topics: Topics, store: Store, query: Query) -> None:
         self._catalogue = catalogue
         self._topics = topics
         self._store = store
@@ -83,6 +100,7 @@ class Actions:
             "topic_delete": (DELETE, self._topic_delete),
             "session_delete": (DELETE, self._session_delete),
             "sequence_delete": (DELETE, self._sequence_delete),
+            "query": (READ, lambda request: query.run(request.everything())),
         }
         for kind in ("sequence", "topic"):
             self._table[f"{kind}_notification_create"] = (WRITE, self._note)
@@ -90,21 +108,21 @@ class Actions:
             self._table[f"{kind}_notification_purge"] = (DELETE, self._purge_notes)
 
     def permission(self, action: str) -> str | None:
-        """The permission that an action needs; None where any valid key will do.
-
-        Raises:
-            RefusedError: there is no such action.
-        """
-        if action not in self._table:
-            raise RefusedError(f"no available action '{action}'")
-        return self._table[action][0]
+        """The permission that an action needs; None where any valid key will do."""
+        return self._table[action][0] if action in self._table else None
 
     def names(self) -> list[str]:
         """All actions."""
         return list(self._table)
 
     def run(self, action: str, body: bytes) -> bytes:
-        """Carry out an action and encode its answer; what it changed is durable on return."""
+        """Carry out an action and encode its answer; what it changed is durable on return.
+
+        Raises:
+            RefusedError: there is no such action, or it is refused.
+        """
+        if action not in self._table:
+            raise RefusedError(f"no available action '{action}'")
         answer = self._table[action][1](Request(body))
         return json.dumps({"action": action, "response": answer}).encode()
 
@@ -119,7 +137,7 @@ class Actions:
         return {"uuid": uuid, "locator": locator}
 
     def _session_finalize(self, request: Request) -> None:
-        self._catalogue.finalize_session(request.text("session_uuid"))
+        self._catalogue.finalize_session(request.uuid("session_uuid"))
 
     def _session_delete(self, request: Request) -> None:
         self._store.remove(self._catalogue.delete_session(request.locator()))
@@ -133,7 +151,7 @@ class Actions:
         if facts["serialization_format"] not in FORMATS:
             raise RefusedError(f"unknown serialization format {facts['serialization_format']!r}")
         locator = request.locator()
-        return {"uuid": self._topics.create_topic(request.text("session_uuid"), locator, facts)}
+        return {"uuid": self._topics.create_topic(request.uuid("session_uuid"), locator, facts)}
 
     def _topic_delete(self, request: Request) -> None:
         self._store.remove(self._topics.delete(request.locator()))

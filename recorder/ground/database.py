@@ -109,7 +109,7 @@ class Database:
                 raise
             self._db.execute("COMMIT")
 
-    def ask(self, question: str, *values: str | int) -> list[sqlite3.Row]:
+    def ask(self, question: str, *values: str | float) -> list[sqlite3.Row]:
         """All rows that answer an SQL question."""
         with self._lock:
             return self._db.execute(question, values).fetchall()

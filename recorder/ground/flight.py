@@ -1,7 +1,8 @@
 """The Flight calls: what comes over the wire, checked, carried out and answered.
 
-A C++ Flight server sees a killed client as a normal end of its stream; only the call's context
-knows that it was cancelled. It is asked before a topic is finalized.
+A C++ Flight server sees a killed client as a normal end of its stream. So before a topic is
+finalized something is written to the client, which fails if the call is dead, and the call's
+context is asked whether it was cancelled.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from recorder.ground.catalogue import Catalogue
     from recorder.ground.keys import Keys
+    from recorder.ground.query import Query
     from recorder.ground.store import Store
     from recorder.ground.topics import Topics
 
@@ -55,6 +57,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         catalogue: sequences, sessions, notes.
         topics: topics and chunks.
         rows: the rows.
+        query: answers queries.
         keys: the keys to check, None to let everybody do everything.
     """
 
@@ -66,13 +69,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         catalogue: Catalogue,
         topics: Topics,
         rows: Store,
+        query: Query,
         keys: Keys | None,
     ) -> None:
         self._catalogue = catalogue
         self._topics = topics
         self._rows = rows
         self._keys = keys
-        self._actions = Actions(catalogue, topics, rows)
+        self._actions = Actions(catalogue, topics, rows, query)
         self.beat = Beat()
         super().__init__(url, middleware={"key": _Headers()}, tls_certificates=certificates)
         self.beat.start()
@@ -81,12 +85,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
 
     def do_action(self, context: fl.ServerCallContext, action: fl.Action) -> list[bytes]:
         """Carry out an action; what it changed is durable before the answer."""
-        with self._answering(context, self._actions.permission(action.type), action.type):
+        permission = self._actions.permission(action.type)
+        with self._answering(context, permission, action.type.title().replace("_", "")):
             return [self._actions.run(action.type, action.body.to_pybytes())]
 
     def list_actions(self, context: fl.ServerCallContext) -> list[tuple[str, str]]:
         """List the actions."""
-        return [(name, "") for name in self._actions.names()]
+        with self._answering(context, None, "ListActions"):
+            return [(name, "") for name in self._actions.names()]
 
     def list_flights(
         self, context: fl.ServerCallContext, criteria: bytes
@@ -154,15 +160,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             _check_schema(reader.schema)
             topic_id, folder = self._topics.begin_upload(
                 request.locator("resource_locator"),
-                request.text("topic_uuid"),
+                request.uuid("topic_uuid"),
                 reader.schema.serialize().to_pybytes(),
             )
             self._rows.open_folder(folder)
             with self.beat.on(writer):
                 for number, batch in enumerate(self._received(reader)):
                     self._topics.add_chunk(topic_id, self._rows.write(folder, number, batch))
-            if context.is_cancelled():
-                raise fl.FlightCancelledError("the client is gone before it ended its stream")
+            _check_clean_end(context, writer)
             self._topics.finish_upload(topic_id)
 
     # --- inside
@@ -232,6 +237,21 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             chunk for chunk in self._topics.chunks(topic["id"]) if chunk.meets(start_ns, end_ns)
         ]
         return self._rows.in_order(topic["folder"], chunks, schema, start_ns, end_ns)
+
+
+def _check_clean_end(context: fl.ServerCallContext, writer: fl.FlightMetadataWriter) -> None:
+    """Refuse to take the end of a stream for a clean one if the client is gone.
+
+    The context alone may learn of it a moment after the stream's end. The transport closes both
+    directions of a dead call at once, so that a write is certain to fail.
+    """
+    try:
+        writer.write(pa.py_buffer(b""))
+        gone = context.is_cancelled()
+    except (pa.ArrowException, OSError):
+        gone = True
+    if gone:
+        raise fl.FlightCancelledError("the client is gone before it ended its stream")
 
 
 def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:

@@ -28,7 +28,7 @@ HEADER = "mosaico-api-key-token"
 READ, WRITE, DELETE = "read", "write", "delete"
 PERMISSIONS = (READ, WRITE, DELETE)
 _ALPHABET = string.ascii_lowercase + string.digits
-_TOKEN = re.compile(r"msco_([a-z0-9]{32})_([0-9a-f]{8})")
+_PARTS = {"payload": re.compile(r"[a-z0-9]{32}"), "fingerprint": re.compile(r"[a-z0-9]{8}")}
 
 
 class Keys:
@@ -91,20 +91,33 @@ class Keys:
             ForbiddenError: no key, an unknown, a revoked or a too weak one.
             RefusedError: what came is not a whole key.
         """
-        if token is None:
-            raise ForbiddenError("Missing API key")
-        form = _TOKEN.fullmatch(token)
-        if form is None:
-            raise RefusedError("API key: the token is incomplete")
-        if _fingerprint(form[1]) != form[2]:
-            raise RefusedError("API key: fingerprint mismatch")
-        found = self._db.ask("SELECT * FROM keys WHERE fingerprint = ?", form[2])
-        if not found or not hmac.compare_digest(found[0]["token_sha256"], _hash(token)):
-            raise ForbiddenError("API key not known")
+        fingerprint = _checked_fingerprint(token)
+        found = self._db.ask("SELECT * FROM keys WHERE fingerprint = ?", fingerprint)
+        if not found or not hmac.compare_digest(found[0]["token_sha256"], _hash(token or "")):
+            raise ForbiddenError("API key does not exist.")
         if found[0]["revoked_at_ns"] is not None:
-            raise ForbiddenError("API key was revoked")
+            raise ForbiddenError("API key does not exist: it was revoked.")
         if permission is not None and permission not in found[0]["permissions"].split():
-            raise ForbiddenError(f"API key has not enough permissions to execute {doing}")
+            raise ForbiddenError(
+                f"provided API key has not enough permissions to execute {doing} action."
+            )
+
+
+def _checked_fingerprint(token: str | None) -> str:
+    """The last part of a whole token; what is wrong with others is told in mosaicod's words."""
+    if not token:
+        raise ForbiddenError("Missing API key in request header.")
+    header, *rest = token.split("_")
+    if len(rest) != len(_PARTS):
+        raise RefusedError("API key: the token is incomplete")
+    if header != "msco":
+        raise RefusedError("API key: bad header")
+    for part, (name, form) in zip(rest, _PARTS.items(), strict=True):
+        if not form.fullmatch(part):
+            raise RefusedError(f"API key: bad {name}")
+    if _fingerprint(rest[0]) != rest[1]:
+        raise RefusedError("API key: fingerprint mismatch")
+    return rest[1]
 
 
 def _fingerprint(payload: str) -> str:

@@ -48,6 +48,18 @@ def check_metadata(metadata: object) -> dict[str, Any]:
     return metadata
 
 
+def check_metadata_path(path: str) -> list[str]:
+    """Split a dotted path into the metadata's keys.
+
+    Raises:
+        RefusedError: a part of it can be no key.
+    """
+    parts = path.split(".")
+    for part in parts:
+        _check_key(part)
+    return parts
+
+
 def locator(name: str) -> str:
     """The form in which a locator is stored: the SDK shows topics with a leading slash."""
     return name.strip("/")
@@ -62,9 +74,13 @@ def _check(name: str, pattern: re.Pattern[str], kind: str) -> str:
 def _check_keys(value: object) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if not _METADATA_KEY.fullmatch(key) or "--" in key:
-                raise RefusedError(f"invalid metadata key {key!r}")
+            _check_key(key)
             _check_keys(inner)
     elif isinstance(value, list):
         for inner in value:
             _check_keys(inner)
+
+
+def _check_key(key: str) -> None:
+    if not _METADATA_KEY.fullmatch(key) or "--" in key:
+        raise RefusedError(f"invalid metadata key {key!r}")

@@ -22,6 +22,8 @@ from recorder.ground.catalogue import Catalogue
 from recorder.ground.database import Database
 from recorder.ground.flight import FlightService
 from recorder.ground.keys import Keys
+from recorder.ground.query import Query
+from recorder.ground.rows import RowSearch
 from recorder.ground.store import Store
 from recorder.ground.topics import Topics
 from recorder.service import hold
@@ -74,6 +76,7 @@ class GroundStation:
                     catalogue=self.catalogue,
                     topics=self.topics,
                     rows=rows,
+                    query=Query(self._database, RowSearch(self.topics, rows)),
                     keys=self.keys if check_keys else None,
                 )
             self._opened = opened.pop_all()

@@ -1,49 +1,21 @@
-"""A connection to a Mosaico server: one method per thing that the server can be asked.
-
-Every question has a deadline. Streams must not have one; there `wire.KEEPALIVE` finds a dead link.
-"""
+"""The connection that users begin with: everything a server can be asked, and the workflow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.flight as fl
-
 from recorder.errors import RemoteRefusedError
-from recorder.mosaico import codec
 from recorder.mosaico.policies import SessionLevelErrorPolicy
 from recorder.mosaico.sequence_updater import SequenceHandler
 from recorder.mosaico.sequence_writer import SequenceWriter
-from recorder.mosaico.wire import PutStream, open_flight, remote_errors
+from recorder.mosaico.server import TIMEOUT_S, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-TIMEOUT_S = 10.0
-KEY_HEADER = b"mosaico-api-key-token"
-# 0.4 took 25 MB, 0.5 and later twice that; a server that does not tell gets less than the least.
-UNTOLD_BATCH_BYTES = 22_000_000
-# The rest of a message is the batch's frame; the vendor's SDK keeps the same tenth.
-SHARE_OF_MESSAGE = 0.9
+    from collections.abc import Mapping
 
 
-class MosaicoClient:
-    """A connection to one server; a context manager, made by `connect` or `connect_url`.
-
-    All methods may be called from several threads. Unless said otherwise they raise
-    `RemoteAwayError` (ask again later; whether a change happened must be asked) or
-    `RemoteRefusedError` with the server's own sentence. "Locator" is ``sequence``,
-    ``sequence/topic/path`` or, of a session, ``sequence:id``.
-    """
-
-    def __init__(
-        self, flight: fl.FlightClient, timeout_s: float, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self._flight = flight
-        self._question = fl.FlightCallOptions(timeout=timeout_s, headers=headers)
-        self._stream = fl.FlightCallOptions(headers=headers)
-        self.info = self.server_info()
+class MosaicoClient(Server):
+    """A connection to one server, made by `connect` or `connect_url`; a context manager."""
 
     @classmethod
     def connect(
@@ -57,14 +29,20 @@ class MosaicoClient:
     ) -> MosaicoClient:
         """Connect and ask who answers; with root certificates (PEM), over TLS.
 
+        Args:
+            host: name or address.
+            port: 6726 unless the server was told otherwise.
+            api_key: sent with every call; `read_key` takes it from a file.
+            tls_root_certs: PEM certificates to trust.
+            timeout_s: for each question.
+
         Raises:
             RemoteAwayError: nobody answers within `timeout_s`.
-            RemoteRefusedError: the key is refused, or nobody there speaks Mosaico.
+            RemoteForbiddenError: the key is missing, malformed, revoked or unknown.
+            RemoteRefusedError: nobody there speaks Mosaico.
         """
         url = f"{'grpc' if tls_root_certs is None else 'grpc+tls'}://{host}:{port}"
-        return cls.connect_url(
-            url, api_key=api_key, tls_root_certs=tls_root_certs, timeout_s=timeout_s
-        )
+        return cls(url, api_key=api_key, tls_root_certs=tls_root_certs, timeout_s=timeout_s)
 
     @classmethod
     def connect_url(
@@ -75,168 +53,11 @@ class MosaicoClient:
         tls_root_certs: bytes | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> MosaicoClient:
-        """Connect to ``grpc://host:port`` or ``grpc+tls://host:port``, else like `connect`."""
-        flight = open_flight(url, tls_root_certs)
-        headers = [] if api_key is None else [(KEY_HEADER, api_key.encode())]
-        try:
-            return cls(flight, timeout_s, headers)
-        except BaseException:
-            flight.close()
-            raise
+        """Connect to ``grpc://host:port`` or ``grpc+tls://host:port``, else like `connect`.
 
-    def close(self) -> None:
-        """Hang up; streams that are still open must have been aborted or finished before."""
-        self._flight.close()
-
-    @property
-    def most_batch_bytes(self) -> int:
-        """The largest record batch (serialized, bytes) that this server is sent."""
-        announced = self.info.most_message_bytes
-        return UNTOLD_BATCH_BYTES if announced is None else int(announced * SHARE_OF_MESSAGE)
-
-    # --- what the server holds
-
-    def server_info(self) -> codec.ServerInfo:
-        """Ask who answers: `info` since 0.7, `version` before."""
-        try:
-            return codec.server_info(self._act("info"))
-        except RemoteRefusedError as refusal:
-            # ArrowInvalid is how 0.5 and 0.6 say that they know no `info`; it may also mean a
-            # malformed key, which `version` refuses again.
-            if not isinstance(refusal.__cause__, (pa.ArrowInvalid, pa.ArrowNotImplementedError)):
-                raise
-        return codec.server_info(self._act("version"))
-
-    def sequences(self) -> list[str]:
-        """Names of all sequences."""
-        with remote_errors("list_flights"):
-            flights = list(self._flight.list_flights(options=self._question))
-        return [flight.descriptor.path[0].decode() for flight in flights]
-
-    def describe_sequence(self, name: str) -> codec.SequenceInfo | None:
-        """A sequence with its sessions and topics, or None if the server has none of that name."""
-        flight = self._flight_info(name)
-        if flight is None:
-            return None
-        topics = tuple(codec.topic_info(each.app_metadata, {}) for each in flight.endpoints)
-        return codec.sequence_info(flight.app_metadata, flight.schema.metadata or {}, topics)
-
-    def describe_topic(self, locator: str) -> codec.TopicInfo | None:
-        """A topic in any state, or None if the server has none of that name."""
-        flight = self._flight_info(locator)
-        if flight is None:
-            return None
-        endpoint = flight.endpoints[0]
-        return codec.topic_info(endpoint.app_metadata, flight.schema.metadata or {})
-
-    def read(
-        self, locator: str, start_ns: int | None = None, end_ns: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Rows of a topic as record batches, by rising `timestamp_ns`.
-
-        Args:
-            locator: of a topic, finalized or not; without any stored batch it is refused.
-            start_ns: first time, inclusive, UTC ns.
-            end_ns: last time, exclusive, UTC ns.
+        TLS without root certificates trusts those of the system.
         """
-        flight = self._flight_info(locator, start_ns, end_ns)
-        if flight is None:
-            raise RemoteRefusedError(f"read {locator}: no such topic")
-        with remote_errors(f"read {locator}"):
-            reader = self._flight.do_get(flight.endpoints[0].ticket, self._stream)
-            try:
-                for chunk in reader:
-                    yield chunk.data
-            finally:
-                reader.cancel()  # whoever stops early must not wait for the rest
-
-    def notifications(self, locator: str) -> list[codec.Notification]:
-        """Error notes on a sequence or a topic, oldest first."""
-        action = f"{_kind(locator)}_notification_list"
-        return codec.notifications(self._act(action, locator=locator))
-
-    # --- writing
-
-    def create_sequence(self, name: str, metadata: Mapping[str, Any]) -> None:
-        """Make an empty sequence; its metadata can never be changed."""
-        self._act("sequence_create", locator=name, user_metadata=dict(metadata))
-
-    def create_session(self, sequence: str) -> codec.Session:
-        """Open a writing session; if the answer is lost, so is the session's uuid."""
-        action = "session_create"
-        answer = self._act(action, locator=sequence)
-        return codec.Session(
-            codec.text(action, answer, "uuid"), codec.text(action, answer, "locator")
-        )
-
-    def create_topic(
-        self,
-        session_uuid: str,
-        locator: str,
-        *,
-        ontology_tag: str,
-        serialization_format: str,
-        metadata: Mapping[str, Any],
-    ) -> str:
-        """Make an empty topic in an open session.
-
-        Returns:
-            The topic's uuid, which one stream needs and which is told only here.
-        """
-        answer = self._act(
-            "topic_create",
-            session_uuid=session_uuid,
-            locator=locator,
-            ontology_tag=ontology_tag,
-            serialization_format=serialization_format,
-            user_metadata=dict(metadata),
-        )
-        return codec.text("topic_create", answer, "uuid")
-
-    def open_put(self, locator: str, topic_uuid: str, schema: pa.Schema) -> PutStream:
-        """Open the one stream that fills a topic; a refusal may show only at a later write."""
-        command = codec.request({"resource_locator": locator, "topic_uuid": topic_uuid})
-        with remote_errors(f"put {locator}"):
-            writer, _ = self._flight.do_put(
-                fl.FlightDescriptor.for_command(command), schema, self._stream
-            )
-        return PutStream(locator, writer, self.most_batch_bytes)
-
-    def put(
-        self, locator: str, topic_uuid: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
-    ) -> None:
-        """Fill a topic with all batches and finalize it.
-
-        On return every row is stored and the topic is finalized. On any exception, also one that
-        `batches` raises, the stream was aborted: the topic stays Uploading, unless the server's
-        OK itself was lost.
-        """
-        with self.open_put(locator, topic_uuid, schema) as stream:
-            for batch in batches:
-                stream.write(batch)
-
-    def finalize_session(self, uuid: str) -> None:
-        """Close a session for ever; refused while a topic is not finalized, or a second time."""
-        self._act("session_finalize", session_uuid=uuid)
-
-    def notify(self, locator: str, text: str) -> None:
-        """Leave an error note on a sequence or a topic; the server does not detect repeats."""
-        action = f"{_kind(locator)}_notification_create"
-        self._act(action, locator=locator, notification_type="error", msg=text)
-
-    def delete_topic(self, locator: str) -> None:
-        """Remove a topic in any state; needs the delete permission, as all deletes do."""
-        self._act("topic_delete", locator=locator)
-
-    def delete_session(self, locator: str, uuid: str) -> None:
-        """Remove a session with its topics (old servers want the uuid, newer ones the locator)."""
-        self._act("session_delete", locator=locator, session_uuid=uuid)
-
-    def delete_sequence(self, name: str) -> None:
-        """Remove a sequence with all its sessions and topics."""
-        self._act("sequence_delete", locator=name)
-
-    # --- the writing workflow
+        return cls(url, api_key=api_key, tls_root_certs=tls_root_certs, timeout_s=timeout_s)
 
     def sequence_create(
         self,
@@ -256,38 +77,3 @@ class MosaicoClient:
         if self.describe_sequence(sequence_name) is None:
             raise RemoteRefusedError(f"sequence {sequence_name}: the server has none of this name")
         return SequenceHandler(self, sequence_name)
-
-    # --- inside
-
-    def _act(self, action: str, **fields: object) -> dict[str, Any]:
-        with remote_errors(action):
-            results = self._flight.do_action(
-                fl.Action(action, codec.request(fields)), self._question
-            )
-            body = b"".join(result.body.to_pybytes() for result in results)
-        return codec.response(action, body)
-
-    def _flight_info(
-        self, locator: str, start_ns: int | None = None, end_ns: int | None = None
-    ) -> fl.FlightInfo | None:
-        command: dict[str, Any] = {"resource_locator": locator}
-        if start_ns is not None:
-            command["timestamp_ns_start"] = start_ns
-        if end_ns is not None:
-            command["timestamp_ns_end"] = end_ns
-        descriptor = fl.FlightDescriptor.for_command(codec.request(command))
-        with remote_errors(f"get_flight_info {locator}"):
-            try:
-                return self._flight.get_flight_info(descriptor, self._question)
-            except pa.ArrowKeyError:
-                return None
-
-    def __enter__(self) -> MosaicoClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _kind(locator: str) -> str:
-    return "topic" if "/" in locator else "sequence"

@@ -1,117 +1,108 @@
-"""Schemas of Mosaico's ontologies, as SDK 0.6 and 0.7 write them.
+"""Schemas of ontologies, derived from their classes: Mosaico's own and those of users.
 
-A reader uses its typed class only if names, order, types and nullability are exactly these; field
-descriptions do not matter. Source: printed from mosaicolabs 0.7.0; a test compares each with the
-installed SDK. Every topic begins with `timestamp_ns` (record time, UTC ns).
+An ontology is a frozen dataclass that names its tag. Its fields are the columns, in their order,
+behind `timestamp_ns` (record time, UTC ns), which every topic begins with::
 
-GPS positions are latitude, longitude (degrees, WGS 84) and altitude (m) in x, y, z; velocities
-north, east, up in m/s. IMU values are m/s² and rad/s, temperatures kelvin, pressures pascal.
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class WheelSpeed:
+        ontology_tag: ClassVar[str] = "WheelSpeed"
+        front_left: float                                # double, required
+        front_right: float | None = None                 # double, may be null
+        ticks: Annotated[int, pa.uint32()]               # any other Arrow type
+        samples: list[float] | None = None               # list of doubles
+        header: Header | None = None                     # a dataclass is a struct
+
+`int` is int64, `float` double, `bool` bool, `str` string, `bytes` binary. A class variable
+`serialization_format` (``default`` if absent) names the server's storage format.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Hashable
+from functools import cache
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+
 import pyarrow as pa
 
+from recorder.mosaico import message
+
 TIMESTAMP = pa.field("timestamp_ns", pa.int64(), nullable=False)
+_PLAIN = {
+    bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary()
+}  # fmt: skip
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False)
+def schema_of(kind: type[Any]) -> pa.Schema:
+    """The `pyarrow.Schema` of an ontology's class, `timestamp_ns` first.
+
+    Raises:
+        TypeError: the class is no frozen dataclass, names no tag, or a field's type is not one of
+            those above.
+    """
+    return _schema_of(cast("Hashable", kind))
 
 
-TIME = pa.struct([_required("seconds", pa.int32()), _required("nanoseconds", pa.uint32())])
-HEADER = pa.struct(
-    [("timestamp", TIME), ("frame_id", pa.string()), ("sample_counter", pa.uint64())]
-)
-_COVARIANCE = [
-    ("header", HEADER),
-    ("covariance", pa.list_(pa.float64())),
-    ("covariance_type", pa.int16()),
-]
-_XYZ = [("x", pa.float64()), ("y", pa.float64()), ("z", pa.float64())]
-VECTOR3 = pa.struct([*_COVARIANCE, *_XYZ])
-QUATERNION = pa.struct([*_COVARIANCE, *_XYZ, ("w", pa.float64())])
-_STATUS = [
-    _required("status", pa.int8()),
-    _required("service", pa.uint16()),
-    pa.field("satellites", pa.int8()),
-    pa.field("hdop", pa.float64()),
-    pa.field("vdop", pa.float64()),
-]
-STATUS = pa.struct(_STATUS)
+@cache
+def _schema_of(kind: type[Any]) -> pa.Schema:
+    if not isinstance(getattr(kind, "ontology_tag", None), str):
+        raise TypeError(f"{kind.__name__} names no ontology_tag")
+    return pa.schema([TIMESTAMP, *_struct(kind)])
 
-_HEADER = pa.field("header", HEADER)
-_IMAGE = [_HEADER, _required("data", pa.binary()), _required("format", pa.string())]
-_SCALAR = [
-    pa.field("variance", pa.float64()),
-    pa.field("variance_type", pa.int16()),
-    _HEADER,
-    _required("value", pa.float64()),
-]
 
-_COLUMNS: dict[str, list[pa.Field]] = {
-    "GPS": [
-        _HEADER,
-        _required("position", VECTOR3),
-        pa.field("velocity", VECTOR3),
-        pa.field("status", STATUS),
-    ],
-    "GPSStatus": _STATUS,
-    "IMU": [
-        _HEADER,
-        _required("acceleration", VECTOR3),
-        _required("angular_velocity", VECTOR3),
-        pa.field("orientation", QUATERNION),
-    ],
-    "CompressedImage": _IMAGE,
-    "Image": [
-        *_IMAGE,
-        _required("width", pa.int32()),
-        _required("height", pa.int32()),
-        _required("stride", pa.int32()),
-        _required("encoding", pa.string()),
-        pa.field("is_bigendian", pa.bool_()),
-    ],
-    "Magnetometer": [_HEADER, _required("magnetic_field", VECTOR3)],
-    "Temperature": _SCALAR,
-    "Pressure": _SCALAR,
-    "NMEASentence": [_HEADER, _required("sentence", pa.string())],
-    "String": [_required("data", pa.string())],
-    "Boolean": [_required("data", pa.bool_())],
-    "Integer64": [_required("data", pa.int64())],
-    "Floating64": [_required("data", pa.float64())],
-    "BatteryState": [
-        _HEADER,
-        _required("voltage", pa.float32()),
-        *(
-            pa.field(name, pa.float32())
-            for name in ("temperature", "current", "charge", "capacity", "design_capacity")
-        ),
-        _required("percentage", pa.float32()),
-        *(
-            _required(f"power_supply_{name}", pa.uint8())
-            for name in ("status", "health", "technology")
-        ),
-        _required("present", pa.bool_()),
-        _required("location", pa.string()),
-        _required("serial_number", pa.string()),
-        pa.field("cell_voltage", pa.list_(pa.float32())),
-        pa.field("cell_temperature", pa.list_(pa.float32())),
-    ],
-}
-_SCHEMAS = {tag: pa.schema([TIMESTAMP, *columns]) for tag, columns in _COLUMNS.items()}
-TAGS = tuple(_SCHEMAS)
+def _struct(kind: type[Any]) -> pa.StructType:
+    # Rows wait before they are encoded; one that could change meanwhile would be another row.
+    if not (dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen):  # type: ignore[attr-defined]  # a dataclass has it
+        raise TypeError(f"{kind.__name__} is no frozen dataclass")
+    hints = get_type_hints(kind, include_extras=True)
+    return pa.struct(
+        [_field(kind, each.name, hints[each.name]) for each in dataclasses.fields(kind)]
+    )
+
+
+def _field(kind: type[Any], name: str, hint: object) -> pa.Field:
+    # `X | None` has another origin than `Optional[X]`; None among the arguments is common to both.
+    nullable = type(None) in get_args(hint)
+    if nullable:
+        [hint] = [one for one in get_args(hint) if one is not type(None)]
+    return pa.field(name, _type(f"{kind.__name__}.{name}", hint), nullable=nullable)
+
+
+def _type(place: str, hint: Any) -> pa.DataType:  # noqa: ANN401 - an annotation may be anything
+    if get_origin(hint) is Annotated:
+        return hint.__metadata__[0]
+    if get_origin(hint) is list:
+        return pa.list_(_type(place, get_args(hint)[0]))
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _struct(hint)
+    raise TypeError(f"{place}: {hint} is no type of a column")
+
+
+TIME = _struct(message.Time)
+HEADER = _struct(message.Header)
+VECTOR3 = _struct(message.Vector3d)
+QUATERNION = _struct(message.Quaternion)
+STATUS = _struct(message.GPSStatus)
+_KINDS = {kind.ontology_tag: kind for kind in message.ONTOLOGIES}
+TAGS = tuple(_KINDS)
 
 
 def schema(tag: str) -> pa.Schema:
-    """The `pyarrow.Schema` of an ontology, `timestamp_ns` first.
+    """The `pyarrow.Schema` of one of Mosaico's ontologies, `timestamp_ns` first.
 
     Raises:
         KeyError: the tag is not one of `TAGS`.
     """
-    return _SCHEMAS[tag]
+    return schema_of(_KINDS[tag])
+
+
+def format_of(kind: type[Any]) -> str:
+    """The storage format of an ontology's class: ``default``, ``ragged`` or ``image``."""
+    return str(getattr(kind, "serialization_format", "default"))
 
 
 def serialization_format(tag: str) -> str:
-    """The storage format that belongs to a tag: ``image`` for pictures, else ``default``."""
-    return "image" if tag in ("CompressedImage", "Image") else "default"
+    """The storage format of one of Mosaico's ontologies; an unknown tag has ``default``."""
+    return format_of(_KINDS[tag]) if tag in _KINDS else "default"

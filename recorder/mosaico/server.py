@@ -276,5 +276,7 @@ def _kind(locator: str) -> str:
 def _header(api_key: str) -> bytes:
     # gRPC answers an illegal header with an assertion or a riddle.
     if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-        raise RemoteForbiddenError("the API key is malformed: it holds blanks or control characters")
+        raise RemoteForbiddenError(
+            "the API key is malformed: it holds blanks or control characters"
+        )
     return api_key.encode()

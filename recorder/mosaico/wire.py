@@ -55,15 +55,17 @@ _AWAY = (
 _TOO_LARGE = "message length too large"
 # What servers say about a key, in lower case, and what it means in ours. A wrong topic uuid has the
 # same gRPC code as a weak key, and a cut key that of any malformed request: only the words differ.
-_ABOUT_KEY = (
-    ("missing api key", "no API key was given"),
+_CUT_KEY = (
     ("token is incomplete", "the API key is malformed"),
     ("fingerprint mismatch", "the API key is malformed"),
+)
+_OTHER_KEY = (
+    ("missing api key", "no API key was given"),
     ("revoked", "the API key was revoked"),
     ("not enough permissions", "the API key is too weak"),
     ("api key", "the API key is not accepted"),
 )
-_KEY_CODES = (fl.FlightUnauthorizedError, fl.FlightUnauthenticatedError, pa.ArrowInvalid)
+_QUOTED = re.compile("'[^']*'")  # names, which may be any words
 # A proxy or a captive portal answered; gRPC makes UNIMPLEMENTED of its 404. Not our server's no.
 _NOT_THE_SERVER = "Received http2 header with status"
 
@@ -115,9 +117,11 @@ def _ours(doing: str, error: Exception) -> RemoteError:
 def _about_key(error: Exception, said: str) -> str:
     if isinstance(error, fl.FlightUnauthenticatedError):
         return "the API key is not accepted"
-    if not isinstance(error, _KEY_CODES):
-        return ""
-    return next((ours for theirs, ours in _ABOUT_KEY if theirs in said.lower()), "")
+    words = _CUT_KEY if isinstance(error, pa.ArrowInvalid) else ()
+    if isinstance(error, fl.FlightUnauthorizedError):
+        words = _CUT_KEY + _OTHER_KEY
+    unnamed = _QUOTED.sub("", said).lower()
+    return next((ours for theirs, ours in words if theirs in unnamed), "")
 
 
 class PutStream:
@@ -196,8 +200,10 @@ class PutStream:
 def _abort(writer: fl.FlightStreamWriter, in_use: threading.Lock) -> None:
     if not in_use.acquire(timeout=ABORT_LIMIT_S):
         return  # stuck in a write; the process ends with it, and that breaks the stream as well
-    # The server's refusal of this message is what we want; a dead link aborts just as well.
-    with contextlib.suppress(pa.ArrowException, OSError):
-        writer.write_metadata(ABORT)
-        writer.close()
-    in_use.release()
+    try:
+        # The server's refusal of this message is what we want; a dead link aborts just as well.
+        with contextlib.suppress(pa.ArrowException, OSError):
+            writer.write_metadata(ABORT)
+            writer.close()
+    finally:
+        in_use.release()

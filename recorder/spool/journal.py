@@ -111,10 +111,14 @@ def renew(path: Path) -> None:
     """
     draft = path.with_name(f".{path.name}")
     draft.unlink(missing_ok=True)
-    with draft.open("xb") as file:
-        file.write(path.read_bytes()[: contents(path).end_bytes])
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with draft.open("xb") as file:
+            file.write(path.read_bytes()[: contents(path).end_bytes])
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        draft.unlink(missing_ok=True)  # on a full disk it would hold the last of it
+        raise
     draft.replace(path)
     sync_directory(path.parent)
 

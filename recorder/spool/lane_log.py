@@ -223,6 +223,10 @@ class LaneLog:
         Returns:
             Which segments cannot be read, with the reason; they stay where they are.
         """
+        if is_this_boot:
+            # Perhaps they were made, and the process died before it synced them.
+            made = (self._directory, *list(self._directory.parents)[:2])
+            self.folders |= {folder for folder in made if folder.exists()}
         mine = [one for one in entries if one.get("lane") in {None, self.name}]
         for one in mine:
             if one["entry"] == "epoch":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import pyarrow as pa
+import pyarrow.flight as fl
 import pytest
 
 from recorder.errors import RemoteAwayError, RemoteRefusedError
@@ -35,29 +37,51 @@ def connect(station):
 
 
 def test_without_a_key_nothing_is_answered(station):
-    with pytest.raises(RemoteRefusedError, match="Missing API key"):
+    with pytest.raises(RemoteRefusedError, match="Missing API key in request header"):
         MosaicoClient.connect_url(station.url)
+    with fl.FlightClient(station.url) as flight:
+        for call in (
+            flight.list_actions,
+            lambda: list(flight.list_flights()),
+            lambda: list(flight.do_action(fl.Action("no such action", b""))),
+        ):
+            with pytest.raises(fl.FlightUnauthorizedError, match="Missing API key"):
+                call()
 
 
-def test_each_wrong_key_is_told_what_is_wrong_with_it(station):
-    good = station.keys.create(["read"])
-    other = "b" if good[5] == "a" else "a"
-    for wrong, told in (
-        (good[:-1], "incomplete"),
-        ("password", "incomplete"),
-        (good[:5] + other + good[6:], "fingerprint mismatch"),
-    ):
-        with pytest.raises(RemoteRefusedError, match=told):
-            MosaicoClient.connect_url(station.url, api_key=wrong)
-    station.keys.revoke(good[-8:])
-    with pytest.raises(RemoteRefusedError, match="revoked"):
-        MosaicoClient.connect_url(station.url, api_key=good)
+WRONG_KEYS = {
+    "password": "the token is incomplete",
+    "msco_{payload}": "the token is incomplete",
+    "mosaico_{payload}_{fingerprint}": "bad header",
+    "msco_{payload}x_{fingerprint}": "bad payload",
+    "msco_{payload}_{fingerprint}0": "bad fingerprint",
+    "msco_{payload}_00000000": "fingerprint mismatch",
+}
 
 
-def test_a_key_of_another_station_is_not_known(station, tmp_path):
+@pytest.mark.parametrize("form", WRONG_KEYS)
+def test_each_malformed_key_is_told_what_is_wrong_with_it(station, form):
+    _, payload, fingerprint = station.keys.create(["read"]).split("_")
+    wrong = form.format(payload=payload, fingerprint=fingerprint)
+    with pytest.raises(RemoteRefusedError, match=WRONG_KEYS[form]) as refusal:
+        MosaicoClient.connect_url(station.url, api_key=wrong)
+    assert isinstance(refusal.value.__cause__, pa.ArrowInvalid)
+
+
+def test_a_revoked_key_ends_at_once_also_on_an_open_connection(station):
+    key = station.keys.create(["read"])
+    with MosaicoClient.connect_url(station.url, api_key=key) as client:
+        assert client.sequences() == []
+        station.keys.revoke(key[-8:])
+        with pytest.raises(RemoteRefusedError, match="does not exist: it was revoked") as refusal:
+            client.sequences()
+        assert isinstance(refusal.value.__cause__, fl.FlightUnauthorizedError)
+
+
+def test_a_key_of_another_station_does_not_exist_here(station, tmp_path):
     with GroundStation(tmp_path / "other", check_keys=True) as other:
         foreign = other.keys.create(["read"])
-    with pytest.raises(RemoteRefusedError, match="not known"):
+    with pytest.raises(RemoteRefusedError, match="does not exist"):
         MosaicoClient.connect_url(station.url, api_key=foreign)
 
 
@@ -79,6 +103,13 @@ def test_a_reader_reads_and_nothing_else(connect, bench):
     ):
         with pytest.raises(RemoteRefusedError, match="not enough permissions"):
             forbidden()
+
+
+def test_what_a_key_may_not_do_is_named_as_mosaicod_names_it(connect):
+    reader = connect("read")
+    told = "provided API key has not enough permissions to execute SequenceCreate action"
+    with pytest.raises(RemoteRefusedError, match=told):
+        reader.create_sequence("mine", {})
 
 
 def test_a_writer_may_not_delete_nor_read(connect, bench):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -51,6 +52,12 @@ def test_a_topic_needs_its_session(client, bench):
         bench.topic(client, session, "drive/other")
 
 
+def test_what_is_no_uuid_is_told_as_such(client, bench):
+    bench.drive(client)
+    with refused("Bad UUID 'seven'"):
+        client.finalize_session("seven")
+
+
 def test_a_topic_of_another_sequence_is_refused(client, bench):
     session, _ = bench.drive(client)
     client.create_sequence("other", {})
@@ -68,8 +75,9 @@ def test_an_unknown_serialization_format_is_refused(client, bench):
 
 def test_a_wrong_topic_uuid_is_refused_and_the_topic_stays_empty(client, bench):
     _, uuid = bench.drive(client)
-    with refused("wrong topic uuid"):
-        client.put("drive/notes", "00000000-no", bench.schema, [bench.batch(1)])
+    for wrong, told in (("00000000-no", "Bad UUID"), (str(uuid4()), "wrong topic uuid")):
+        with refused(told):
+            client.put("drive/notes", wrong, bench.schema, [bench.batch(1)])
     client.put("drive/notes", uuid, bench.schema, [bench.batch(1)])
 
 
@@ -285,6 +293,8 @@ def test_a_time_range_counts_its_rows_and_an_empty_one_is_refused(station, clien
     for start_ns, end_ns in ((3, 3), (4, 2)):
         with refused("empty time range"):
             list(client.read("drive/notes", start_ns, end_ns))
+    with refused("64-bit"):
+        list(client.read("drive/notes", 0, 2**63))
 
 
 def window_info(station, start_ns, end_ns):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from recorder.clock import boot_ns
 from recorder.errors import RecorderError
 from recorder.spool import pinning
+from recorder.spool.session_time import tell_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,7 @@ def _set(
         raise RecorderError("details are texts, numbers, true or false")
     if identifier is not None:
         try:
-            recording.tell_time(spooler.archive.anchors, identifier)
+            tell_time(recording.session, spooler.archive.anchors, identifier)
         except (ValueError, LookupError, AttributeError) as error:
             raise RecorderError(
                 f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"

@@ -20,7 +20,8 @@ from recorder.spool.announce import new_session
 from recorder.spool.journal import Journal
 from recorder.spool.leftovers import unknown
 from recorder.spool.quota import Room, free_bytes
-from recorder.spool.recording import Recording, is_of_this_boot
+from recorder.spool.recording import Recording
+from recorder.spool.session_time import is_of_this_boot, tell_time
 from recorder.spool.spool import Spool
 from recorder.spool.takeover import left_running, why_over
 from recorder.spool.volume import is_mount
@@ -112,6 +113,8 @@ class Archive:
                 water if is_of_this_boot(session) else None,
                 is_afresh=session.id == own,
             )
+            if is_of_this_boot(session):
+                self._bases.update(recording.bases())
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
             lanes = [one.name for one in self._config.lanes]
@@ -129,7 +132,7 @@ class Archive:
             session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
         else:
             self._bases.update(recording.behind())
-        recording.tell_time(self.spool.anchors(session.boot_id), self.identifier)
+        tell_time(session, self.spool.anchors(session.boot_id), self.identifier)
         recording.end(reason, is_destination=self._is_destination)
         log.warning("session %s was left behind: ended as %s", session.id, reason)
 
@@ -142,7 +145,7 @@ class Archive:
         session = new_session(self._config)
         plain = json.loads(to_json(self._config))
         size = self._config.spool.segment_bytes
-        self.recording = Recording.announce(self.spool, session, plain, size)
+        self.recording = Recording.announce(self.spool, session, plain, size, self._bases.values())
         # Before the first record: should the first commit fail, none of it is trusted.
         Watermark(session.id).publish(self._config.watermark_file)
         self._next_beat_ns = 0
@@ -192,7 +195,7 @@ class Archive:
             del self._untold[0]
         self._next_beat_ns = boot_ns() + round(session.heartbeat_s * 1e9)
         self.room.settle(session)
-        recording.tell_time(self.anchors, self.identifier)
+        tell_time(session, self.anchors, self.identifier)
         recording.beat(self.anchors)
         for text in [text for one in session.lanes for text in one.imbalances()]:
             log.error("the ledger does not balance: %s", text)

@@ -6,24 +6,25 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
-from recorder.clock import Mapping, basic_utc, boot_id, boot_ns, system_anchor
+from recorder.clock import Mapping, boot_ns, system_anchor
 from recorder.errors import SpoolError
 from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool import journal
+from recorder.spool.counts import Counts
 from recorder.spool.journal import Journal
 from recorder.spool.lane_log import LaneLog
 from recorder.spool.leftovers import remove_evicted, remove_undurable
+from recorder.spool.session_time import is_of_this_boot
 from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark, durable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from recorder.ring import RingReader
-    from recorder.spool.counts import Counts
     from recorder.spool.spool import Spool
 
 
@@ -60,15 +61,25 @@ class Recording:
 
     @classmethod
     def announce(
-        cls, spool: Spool, session: Session, config: dict[str, Any], segment_bytes: int
+        cls,
+        spool: Spool,
+        session: Session,
+        config: dict[str, Any],
+        segment_bytes: int,
+        bases: Iterable[Counts] = (),
     ) -> Recording:
-        """Begin a session that has no data yet; durable on return, and whole or not there."""
+        """Begin a session that has no data yet; durable on return, and whole or not there.
+
+        `bases` is up to where the sessions before took from rings that this one goes on with.
+        """
         number = max((spool.number(one) for one in spool.session_ids()), default=0) + 1
         draft = spool.draft_path
         spool.set_aside(draft.parent)
         log = Journal(draft)
         log.append({"entry": "announced", "number": number})
         log.append({"entry": "config", "config": config})
+        for one in bases:
+            log.append({"entry": "base", **one.to_dict()})
         log.append(_entry(session))
         log.sync()
         log.close()
@@ -127,6 +138,11 @@ class Recording:
                 line = {"entry": "recovered", "lane": one.name, "torn_bytes": one.torn_bytes}
                 self._journal.append({**line, "holes": one.holes, "gaps": one.gaps})
 
+    def bases(self) -> dict[int, Counts]:
+        """Return, by ring epoch, up to where the sessions before took."""
+        lines = [one for one in self._journal.entries if one["entry"] == "base"]
+        return {one["epoch"]: Counts.from_dict(one) for one in lines}
+
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append what a ring of one of the session's lanes holds (see `LaneLog.take`)."""
         self.lanes[ring.schema.lane].take(ring, base)
@@ -180,25 +196,6 @@ class Recording:
         if is_waiting and any(one.stored for one in self.session.lanes):
             self.session.happen("first_sample")
             self.note_session()
-
-    def tell_time(self, anchors: Sequence[Anchor], identifier: str) -> None:
-        """Work out when the session began, and its name, from what is known of the time."""
-        session = self.session
-        mapping = Mapping.through([*anchors, self._own_anchor()])
-        session.clock_source = mapping.source
-        start = session.start_boot_ns
-        session.start_utc_ns = None if start is None else mapping.utc_ns(start)
-        session.identifier = identifier.format(
-            vehicle=session.vehicle, start=basic_utc(session.start_utc_ns), id8=session.id[:8]
-        )
-
-    def _own_anchor(self) -> Anchor:
-        """Return what the system's clock said last in the session's boot; nobody vouches for it."""
-        session = self.session
-        if is_of_this_boot(session):
-            return system_anchor()
-        boot = session.heartbeat_boot_ns
-        return Anchor(boot, boot, session.heartbeat_utc_ns, 0, "none")
 
     def beat(self, anchors: Sequence[Anchor]) -> None:
         """Journal a heartbeat: the whole record; durable with the next commit."""
@@ -284,11 +281,6 @@ class Recording:
         for lane in self.lanes.values():
             lane.close()
         self._journal.close()
-
-
-def is_of_this_boot(session: Session) -> bool:
-    """Tell whether a session was recorded in the boot that runs now."""
-    return session.boot_id == boot_id().hex()
 
 
 def _entry(session: Session) -> dict[str, Any]:

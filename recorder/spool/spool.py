@@ -8,14 +8,21 @@
     aside/                                         what a power cut left half made; nobody reads it
     sessions/<session id>/<lane>/<…>.seg           segments
 
-Entries of a session's journal, by ``entry``: ``announced`` (always the first: the session's running
-number in this spool), ``session`` (the whole record: when announced, at each
-heartbeat, and at the end), ``config`` (the resolved configuration), ``epoch`` (a lane's counts when
-the session began to take from a ring), ``sealed`` (a segment that will not change any more, its
-length and rows, and the lane's counts behind it),
-``segment`` (one that was begun: its file and a second copy of its head), ``recovered`` (what a loss
-of power left torn of a lane: bytes, stretches, numbers),
-``command`` (what was asked for over the socket), ``evicted`` (a segment that was given up).
+Entries of a session's journal, by ``entry``:
+
+    announced   always the first: the session's running number in this spool
+    base        a ring's counts where the session before stopped taking from it
+    command     what was asked for over the socket
+    config      the resolved configuration
+    epoch       a lane's counts when the session began to take from a ring
+    evicted     a segment that was given up
+    mark        a moment that somebody wants to find again
+    recovered   what a loss of power left torn of a lane: bytes, stretches, numbers
+    sealed      a segment that is durable and will not change: length, rows, counts behind it
+    segment     a segment that was begun: its file and a second copy of its head
+    session     the whole record: when announced, at each heartbeat, and at the end
+
+and those of `recorder.spool.pins`.
 """
 
 from __future__ import annotations

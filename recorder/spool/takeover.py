@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
-from recorder.spool.recording import is_of_this_boot
+from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,6 +21,7 @@ from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
+from recorder.spool.session_time import tell_time
 from recorder.spool.spool import Spool
 from tests.bench.measure import seconds
 
@@ -155,7 +156,7 @@ class Shelf:
         log = Journal(self.spool.anchors_path(boot_id().hex()))
         log.record(vars(anchor))
         log.close()
-        self.recording.tell_time([anchor], "bench")
+        tell_time(self.recording.session, [anchor], "bench")
         self.recording.beat([anchor])
         self.recording.end("shutdown", is_destination=False)
 

@@ -27,6 +27,7 @@ from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
+from recorder.spool.session_time import tell_time
 from recorder.spool.spool import Spool
 from recorder.upload.describe import sequence_metadata
 from tests.recorder.building import shelf
@@ -75,7 +76,7 @@ def record_session(folder: Path, session_id: str) -> Session:
     reader.close()
     ring.close()
     anchor = anchor_now(first_ns, 1_395_837_505_100_000_000, 0, "gps")
-    recording.tell_time([anchor], "{vehicle}_{start}_{id8}")
+    tell_time(recording.session, [anchor], "{vehicle}_{start}_{id8}")
     recording.beat([anchor])
     recording.end("shutdown", is_destination=True)
     return recording.session

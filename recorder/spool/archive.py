@@ -19,7 +19,7 @@ from recorder.errors import NotMountedError, SpoolError
 from recorder.spool.announce import new_session
 from recorder.spool.journal import Journal
 from recorder.spool.leftovers import unknown
-from recorder.spool.quota import Room, free_bytes
+from recorder.spool.quota import Room, floor_bytes, free_bytes
 from recorder.spool.recording import Recording
 from recorder.spool.session_time import is_of_this_boot, tell_time
 from recorder.spool.spool import Spool
@@ -87,8 +87,9 @@ class Archive:
             self.anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
             opened.callback(self.anchor_journal.close)
             opened.callback(self._let_go)
-            # A disk that is full could not even take what a recording begins with.
-            self.room.keep(None, ["journal"])
+            if self.free_bytes() < floor_bytes(config):
+                # A disk that is full could not even take what a recording begins with.
+                self.room.keep(None, ["journal"])
             self.recording = self._take_over(own)
             if self.recording is None and is_recording:
                 self.announce()

@@ -194,10 +194,10 @@ def pieces(
                 yield replace(known, is_evicted=True, is_delivered=evicted[name])
             continue
         path, end_bytes = there[name]
-        if entry is not None:
+        if entry is not None and end_bytes >= entry["bytes"]:
             yield replace(Piece.from_dict(entry), path=path)
         else:
-            yield _read(path, end_bytes)
+            yield _read(path, end_bytes, is_open=entry is None)
 
 
 def _in_order(entries: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
@@ -207,13 +207,13 @@ def _in_order(entries: Sequence[dict[str, Any]], names: Iterable[str]) -> list[s
     return sorted(names, key=lambda name: (epochs.index(epoch_of(name)), name))
 
 
-def _read(path: Path, end_bytes: int) -> Piece | DamagedError:
+def _read(path: Path, end_bytes: int, *, is_open: bool) -> Piece | DamagedError:
     try:
         found = contents(path, end_bytes)
     except DamagedError as error:
         return error
     if found.first is None or found.last is None:
-        return Piece(Counts(), Counts(), path=path, is_open=True, torn_bytes=found.torn_bytes)
+        return Piece(Counts(), Counts(), path=path, is_open=is_open, torn_bytes=found.torn_bytes)
     return Piece(
         Counts.before(found.first),
         Counts.behind(found.last),
@@ -222,7 +222,7 @@ def _read(path: Path, end_bytes: int) -> Piece | DamagedError:
         found.last_boot_ns,
         path,
         found.end_bytes,
-        is_open=True,
+        is_open=is_open,
         torn_bytes=found.torn_bytes,
         holes=tuple((one.offset, one.size_bytes) for one in found.damage),
         gaps=tuple(found.gaps),

@@ -69,11 +69,7 @@ class Watermark:
 
 
 def durable(
-    spool: Spool,
-    session_id: str,
-    lane: str,
-    watermark: Watermark | None,
-    sealed: Mapping[str, int] | None = None,
+    spool: Spool, session_id: str, lane: str, watermark: Watermark | None
 ) -> list[tuple[Path, int]]:
     """Return a lane's segments and how far each may be read and told to the outside.
 
@@ -83,10 +79,7 @@ def durable(
         lane: a lane of the session.
         watermark: that of the machine on which a recorder may be running; None for a spool that
             nobody writes to (a pulled card, or after a loss of power): there all is durable.
-        sealed: lengths that are known already, by name.
     """
     if watermark is not None and watermark.session_id == session_id:
         return watermark.durable(spool, lane)
-    known = sealed or {}
-    paths = spool.segments(session_id, lane)
-    return [(path, known.get(path.name) or path.stat().st_size) for path in paths]
+    return [(path, path.stat().st_size) for path in spool.segments(session_id, lane)]

@@ -132,6 +132,8 @@ class Board:
             "free_bytes": stat and stat.f_bavail * stat.f_frsize,
             "size_bytes": stat and stat.f_blocks * stat.f_frsize,
             "floor_bytes": self._config.spool.free_floor_bytes,
+            "commits": sign.get("commits") or {},
+            "wear": sign.get("wear") or {},
         }
 
     def _upload(self, sign: Facts) -> Facts:

@@ -6,6 +6,7 @@ Prometheus expects of a process that was started again. What nobody said is left
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,10 +31,18 @@ METRICS = (
     ("recorder_session_quality_ratio", "gauge", "Completeness of the newest session, 0 to 1."),
     ("recorder_session_duration_seconds", "gauge", "Data time of the newest session."),
     ("recorder_spool_free_bytes", "gauge", "Bytes that may still be written on the spool's disk."),
+    ("recorder_commit_interval_seconds", "gauge", "Time between two commits, as it is in force."),
+    ("recorder_loss_window_seconds", "gauge", "What a power cut may cost at present."),
+    ("recorder_commit_seconds", "histogram", "Time that commits took."),
+    ("recorder_device_written_bytes_total", "counter", "Bytes written to the spool's device."),
+    ("recorder_device_flushes_total", "counter", "Flushes of the spool's device."),
     ("recorder_upload_backlog_samples", "gauge", "Stored samples that the server does not hold."),
     ("recorder_upload_backlog_bytes", "gauge", "Bytes of the spool that wait for the server."),
     ("recorder_upload_sessions_pending", "gauge", "Sessions of which anything is not delivered."),
 )
+
+
+_PART_OF_HISTOGRAM = re.compile(r"(?<=recorder_commit_seconds)_(bucket|sum|count)$")
 
 
 def text(board: dict[str, Any]) -> str:
@@ -41,7 +50,8 @@ def text(board: dict[str, Any]) -> str:
     found: dict[str, list[str]] = {}
     for name, labels, value in _samples(board):
         if value is not None:
-            found.setdefault(name, []).append(f"{name}{_labels(labels)} {value}\n")
+            family = _PART_OF_HISTOGRAM.sub("", name)
+            found.setdefault(family, []).append(f"{name}{_labels(labels)} {value}\n")
     return "".join(
         f"# HELP {name} {words}\n# TYPE {name} {kind}\n{''.join(found[name])}"
         for name, kind, words in METRICS
@@ -60,9 +70,27 @@ def _samples(board: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]
     if session:
         yield "recorder_session_duration_seconds", {}, session["duration_ns"] / 1e9
     yield "recorder_spool_free_bytes", {}, board["spool"]["free_bytes"]
+    yield from _of_commits(board["spool"]["commits"], board["spool"]["wear"])
     yield "recorder_upload_backlog_samples", {}, upload.get("backlog_rows")
     yield "recorder_upload_backlog_bytes", {}, upload.get("backlog_bytes")
     yield "recorder_upload_sessions_pending", {}, upload.get("sessions_pending")
+
+
+def _of_commits(
+    commits: dict[str, Any], wear: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, str], Any]]:
+    if commits:
+        yield "recorder_commit_interval_seconds", {}, commits["interval_ms"] / 1e3
+        yield "recorder_loss_window_seconds", {}, commits["promise_ms"] / 1e3
+        below = 0
+        for bound, count in commits["histogram_ms"].items():
+            below += count
+            le = "+Inf" if bound == "inf" else f"{float(bound) / 1e3:g}"
+            yield "recorder_commit_seconds_bucket", {"le": le}, below
+        yield "recorder_commit_seconds_sum", {}, commits["total_ms"] / 1e3
+        yield "recorder_commit_seconds_count", {}, commits["count"]
+    yield "recorder_device_written_bytes_total", {}, wear.get("device_bytes")
+    yield "recorder_device_flushes_total", {}, wear.get("device_flushes")
 
 
 def _of_lane(lane: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:

@@ -11,6 +11,7 @@ from recorder.clock import boot_ns
 from recorder.record import Losses
 from recorder.session.ledger import CAUSES, LaneLedger
 from recorder.session.session import Session
+from recorder.spool.pace import Pace
 from recorder.web import metrics
 from recorder.web.board import Board
 from recorder.web.meter import WINDOW_NS, Meter
@@ -163,7 +164,12 @@ def test_a_spooler_that_cannot_write_is_in_trouble(
 
 def test_the_metrics_are_well_formed_and_each_is_declared_once(settings: config.Config) -> None:
     publish_lane(settings, "imu", samples=12_345_678_901_234)
-    status.publish(settings.spool.run_dir, "spool", {"session": session().to_dict()})
+    pace = Pace(500_000_000, 2_000_000_000)
+    for took_ms in (3, 4, 700, 20_000):
+        pace.note(took_ms * 1_000_000)
+    sign = {"session": session().to_dict(), "commits": pace.to_dict()}
+    sign["wear"] = {"device_bytes": 4096, "device_flushes": 2}
+    status.publish(settings.spool.run_dir, "spool", sign)
     upload = {"state": "away", "backlog_rows": 7, "backlog_bytes": 8, "sessions_pending": 1}
     status.publish(settings.spool.run_dir, "upload", upload)
     lines = metrics.text(Board(settings).look()).splitlines()
@@ -174,10 +180,20 @@ def test_the_metrics_are_well_formed_and_each_is_declared_once(settings: config.
         if line.startswith("#"):
             current = line.split()[2]
         else:
-            assert re.fullmatch(rf'{current}(\{{\w+="[^"]*"(,\w+="[^"]*")*\}})? [-+.e\d]+', line)
+            assert re.fullmatch(
+                rf'{current}(_bucket|_sum|_count)?(\{{\w+="[^"]*"(,\w+="[^"]*")*\}})? [-+.e\d]+',
+                line,
+            )
     assert 'recorder_samples_total{lane="imu"} 12345678901234' in lines
     assert 'recorder_lost_samples_total{lane="imu",cause="evicted"} 5' in lines
     assert "recorder_upload_backlog_samples 7" in lines
+    assert "recorder_device_flushes_total 2" in lines
+    buckets = [line for line in lines if line.startswith("recorder_commit_seconds_bucket")]
+    assert buckets[0] == 'recorder_commit_seconds_bucket{le="0.001"} 0'
+    assert buckets[2] == 'recorder_commit_seconds_bucket{le="0.005"} 2'
+    assert buckets[9] == 'recorder_commit_seconds_bucket{le="1"} 3'
+    assert buckets[-1] == 'recorder_commit_seconds_bucket{le="+Inf"} 4'
+    assert "recorder_commit_seconds_sum 20.707" in lines
 
 
 def test_what_nobody_said_is_left_out_of_the_metrics(settings: config.Config) -> None:

@@ -18,6 +18,7 @@ from recorder.configfile import check_files, load
 from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
 from recorder.schema import LaneSchema
+from recorder.spool.volume import is_mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +54,14 @@ def check(config_file: Path, as_json: bool) -> None:
             "bus_loads": bus_loads(looks),
             **storage,
             "findings": findings,
+            "notes": _notes(config),
         }
         print_json(facts)
     else:
         click.echo(toml(resolved(config)))
         _print(looks, storage, findings)
+        for text in _notes(config):
+            console().print(Text(text, style="yellow"))
     raise SystemExit(1 if findings else 0)
 
 
@@ -78,6 +82,17 @@ def _findings(looks: Sequence[Look]) -> list[str]:
         if share > _MOST_LOAD:
             found.append(f"{bus}: needs {share:.0%} of what it can carry; lower a rate or raise it")
     return found
+
+
+def _notes(config: Config) -> list[str]:
+    """Return what is no finding and should be known, a sentence each."""
+    place = config.spool.directory
+    if place.exists() and is_mount(place):
+        return []
+    return [
+        "the spool shares its disk with other programs: commits take more flushes than on a"
+        f" partition of its own, mounted at {place}"
+    ]
 
 
 def _not_for_the_server(config: Config) -> list[str]:

@@ -28,6 +28,11 @@ def room_bytes(config: Config) -> int:
 
 def spool_problems(config: Config) -> list[str]:
     """Return why nothing can be recorded to the spool's directory, in one line; empty if it can."""
+    if _is_awaited(config):
+        return [
+            f"spool.marker: {shown(config.spool.directory)} has no file {config.spool.marker}; its"
+            " partition is not mounted, and until it is nothing is written there"
+        ]
     problems = _unwritable("directory", config.spool.directory)
     # A spool that is there makes room for itself, by giving up what is oldest.
     if not problems and not config.spool_dir.exists() and not room_bytes(config):
@@ -42,12 +47,20 @@ def spool_problems(config: Config) -> list[str]:
 def check_place(config: Config) -> None:
     """Check that the spool and run_dir can be made and written, and that a new spool has room.
 
+    A partition that is not mounted is no problem here: the recorder waits for it.
+
     Raises:
         ConfigError: they cannot; one line for each problem.
     """
-    problems = spool_problems(config) + _unwritable("run_dir", config.spool.run_dir)
+    problems = [] if _is_awaited(config) else spool_problems(config)
+    problems += _unwritable("run_dir", config.spool.run_dir)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _is_awaited(config: Config) -> bool:
+    marker = config.spool.marker
+    return bool(marker) and not (config.spool.directory / marker).exists()
 
 
 def _unwritable(key: str, path: Path) -> list[str]:

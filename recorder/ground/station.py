@@ -27,6 +27,7 @@ from recorder.ground.rows import RowSearch
 from recorder.ground.store import Store
 from recorder.ground.topics import Topics
 from recorder.service import hold
+from recorder.upload.memory import keep_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ class GroundStation:
     ) -> None:
         with ExitStack() as opened:
             rows = Store(directory / "rows")
+            opened.callback(rows.close)
             opened.enter_context(_locked(directory))
             self._database = Database(directory / "catalogue.sqlite")
             opened.callback(self._database.close)
@@ -144,6 +146,7 @@ def run(
         tls: certificate and key.
         ready: called with the station's URL as soon as it answers.
     """
+    keep_small()  # else what fifty uploads once needed stays with the allocators: 500 MB, not 200
     station = GroundStation(directory, host, port, check_keys=check_keys, tls=tls)
     if ready is not None:
         ready(station.url)

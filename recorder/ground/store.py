@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +44,17 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Flight's threads take turns, so that fifty vehicles do not mean fifty encoded batches.
-        self._writers = threading.BoundedSemaphore(MOST_WRITERS)
+        # Not on Flight's threads: each thread that encodes keeps memory for the next time, and
+        # fifty vehicles are fifty of Flight's.
+        self._writers = ThreadPoolExecutor(MOST_WRITERS, thread_name_prefix="ground-write")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+    def close(self) -> None:
+        """End the threads that write; may be called twice."""
+        self._writers.shutdown()
 
     def open_folder(self, folder: str) -> None:
         """Make a topic's folder, durably."""
@@ -63,14 +68,16 @@ class Store:
             OSError: the disk is full, or the topic's folder was removed meanwhile.
             RefusedError: the rows break their own schema, e.g. a null where none may be.
         """
+        try:
+            return self._writers.submit(self._write, folder, number, batch).result()
+        except pa.ArrowException as error:  # not the disk: the rows break their own schema
+            raise RefusedError(f"batch {number} cannot be stored: {error}") from error
+
+    def _write(self, folder: str, number: int, batch: pa.RecordBatch) -> Chunk:
         path = self.file(folder, number)
-        with self._writers:
-            try:
-                span = _write_sorted(batch, path)
-            except pa.ArrowException as error:  # not the disk: the rows break their own schema
-                raise RefusedError(f"batch {number} cannot be stored: {error}") from error
-            _sync(path)
-            _sync(path.parent)
+        span = _write_sorted(batch, path)
+        _sync(path)
+        _sync(path.parent)
         return Chunk(number, batch.num_rows, path.stat().st_size, span["min"], span["max"])
 
     def in_order(

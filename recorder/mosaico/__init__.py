@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recorder.mosaico.buffer import Limits
 from recorder.mosaico.client import MosaicoClient
 from recorder.mosaico.codec import (
     Notification,
@@ -11,15 +12,25 @@ from recorder.mosaico.codec import (
     SessionInfo,
     TopicInfo,
 )
+from recorder.mosaico.key import read_key
 from recorder.mosaico.message import (
     GPS,
     IMU,
+    BatteryState,
+    Boolean,
     CompressedImage,
+    Floating64,
     GPSStatus,
     Header,
+    Image,
+    Integer64,
+    Magnetometer,
     Message,
+    NMEASentence,
+    Pressure,
     Quaternion,
     String,
+    Temperature,
     Time,
     Vector3d,
 )
@@ -33,12 +44,21 @@ from recorder.mosaico.wire import PutStream
 __all__ = [
     "GPS",
     "IMU",
+    "BatteryState",
+    "Boolean",
     "CompressedImage",
+    "Floating64",
     "GPSStatus",
     "Header",
+    "Image",
+    "Integer64",
+    "Limits",
+    "Magnetometer",
     "Message",
     "MosaicoClient",
+    "NMEASentence",
     "Notification",
+    "Pressure",
     "PutStream",
     "Quaternion",
     "SequenceHandler",
@@ -50,11 +70,13 @@ __all__ = [
     "SessionInfo",
     "SessionLevelErrorPolicy",
     "String",
+    "Temperature",
     "Time",
     "TopicInfo",
     "TopicLevelErrorPolicy",
     "TopicWriter",
     "Vector3d",
+    "read_key",
     "rows",
     "table",
 ]

@@ -1,7 +1,8 @@
-"""Rows to record batches, checked against what the ontology requires."""
+"""Messages to record batches, column by column, checked against what their ontology requires."""
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -9,25 +10,51 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from recorder.mosaico.message import Message
 
-def batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """A record batch of the rows.
+_NONE = {type(None)}
+#: Types whose values have any size, and what a value of them must be.
+_SIZED = {pa.string(): str, pa.binary(): bytes}
+
+
+def batch(messages: Sequence[Message], schema: pa.Schema) -> pa.RecordBatch:
+    """A record batch of the messages' data.
 
     Raises:
-        ValueError: a value does not fit its column, or is null where none may be.
+        ValueError: a value does not fit its column, or is null where none may be; the text names
+            the column.
     """
+    data = [one.data for one in messages]
+    times = _column("timestamp_ns", schema.field(0), [one.timestamp_ns for one in messages])
+    columns = [_column(name, schema.field(name), _values(data, name)) for name in schema.names[1:]]
+    return pa.RecordBatch.from_arrays([times, *columns], schema=schema)
+
+
+def good_and_bad(
+    messages: Sequence[Message], schema: pa.Schema
+) -> tuple[list[Message], list[Message]]:
+    """Part messages that can be encoded from those that cannot."""
     try:
-        built = pa.RecordBatch.from_pylist(rows, schema)
-    except (TypeError, OverflowError, pa.ArrowException) as error:
-        raise ValueError(str(error)) from error
-    for field, column in zip(schema, built.columns, strict=True):
-        _check_nulls(field, column, 0)
-    return built
+        batch(messages, schema)
+    except ValueError:
+        if len(messages) == 1:
+            return [], list(messages)
+    else:
+        return list(messages), []
+    half = len(messages) // 2
+    good, bad = good_and_bad(messages[:half], schema)
+    more_good, more_bad = good_and_bad(messages[half:], schema)
+    return good + more_good, bad + more_bad
 
 
-def good_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> list[dict[str, Any]]:
-    """Those rows that can be encoded."""
-    return [row for row in rows if _fits(row, schema)]
+def check(made: pa.RecordBatch) -> None:
+    """Check a batch that somebody else made.
+
+    Raises:
+        ValueError: it holds a null where none may be; the text names the column.
+    """
+    for field, column in zip(made.schema, made.columns, strict=True):
+        _check_nulls(field.name, field, column, 0)
 
 
 def pieces(whole: pa.RecordBatch, most_bytes: int) -> Iterator[pa.RecordBatch]:
@@ -40,25 +67,87 @@ def pieces(whole: pa.RecordBatch, most_bytes: int) -> Iterator[pa.RecordBatch]:
     yield from pieces(whole.slice(half), most_bytes)
 
 
-def row_bytes(schema: pa.Schema) -> int:
-    """Width of a row without its texts, lists and blobs: an estimate for buffering."""
-    return sum(_width_bytes(field.type) for field in schema)
+class Sizes:
+    """Sizes of one ontology's rows, as far as they matter for buffering.
+
+    Args:
+        locator: of the topic, for messages.
+        schema: of the topic.
+    """
+
+    def __init__(self, locator: str, schema: pa.Schema) -> None:
+        self._locator = locator
+        self.fixed_bytes = sum(_width_bytes(field.type) for field in schema)
+        self._sized = [(one.name, _SIZED[one.type]) for one in schema if one.type in _SIZED]
+        self._optional = {one.name for one in schema if one.nullable}
+
+    @property
+    def are_fixed(self) -> bool:
+        """Whether every row has `fixed_bytes`."""
+        return not self._sized
+
+    def of(self, data: object) -> int:
+        """Bytes of one row; of what lies deeper than its own columns, an estimate.
+
+        Raises:
+            TypeError: a text or a blob is none; the text names the column.
+        """
+        size_bytes = self.fixed_bytes
+        for name, kind in self._sized:
+            value = getattr(data, name)
+            if isinstance(value, kind):
+                size_bytes += len(value)
+            elif value is not None or name not in self._optional:
+                # A buffer that is used again would change before it is encoded: bytes only.
+                given = type(value).__name__
+                raise TypeError(f"{self._locator}: {name} must be {kind.__name__}, not {given}")
+        return size_bytes
 
 
-def _fits(row: dict[str, Any], schema: pa.Schema) -> bool:
+def _values(above: Sequence[Any], name: str) -> list[Any]:
+    return list(map(attrgetter(name), above))
+
+
+def _column(path: str, field: pa.Field, values: list[Any]) -> pa.Array:
     try:
-        batch([row], schema)
-    except ValueError:
-        return False
-    return True
+        made = _array(path, field.type, values)
+    except (AttributeError, TypeError, OverflowError, UnicodeError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if made.null_count and not field.nullable:
+        raise ValueError(f"{path} must not be null")
+    return made
 
 
-def _check_nulls(field: pa.Field, column: pa.Array, nulls_above: int) -> None:
+def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
+    if not pa.types.is_struct(kind):
+        return pa.array(values, kind)
+    kinds = set(map(type, values))
+    if kinds <= _NONE:
+        # Not pa.nulls: it puts nulls into the struct's required children, which Parquet refuses.
+        return pa.array(values, kind)
+    if kinds & _NONE:
+        return _sparse(path, kind, values)
+    children = [_column(f"{path}.{one.name}", one, _values(values, one.name)) for one in kind]
+    return pa.StructArray.from_arrays(children, fields=list(kind))
+
+
+def _sparse(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
+    """A struct that is null in some rows: the known ones are made and spread."""
+    known = _array(path, kind, [one for one in values if one is not None])
+    absent = pa.array([None], kind)
+    places, count = [], 0
+    for one in values:
+        places.append(count if one is not None else len(known))
+        count += one is not None
+    return pa.concat_arrays([known, absent]).take(pa.array(places, pa.int64()))
+
+
+def _check_nulls(path: str, field: pa.Field, column: pa.Array, nulls_above: int) -> None:
     if column.null_count > nulls_above and not field.nullable:
-        raise ValueError(f"column {field.name!r} must not be null")
+        raise ValueError(f"{path} must not be null")
     if pa.types.is_struct(field.type):
         for inner, values in zip(field.type, column.flatten(), strict=True):
-            _check_nulls(inner, values, column.null_count)
+            _check_nulls(f"{path}.{inner.name}", inner, values, column.null_count)
 
 
 def _width_bytes(kind: pa.DataType) -> int:

@@ -8,10 +8,8 @@ What is not given is null on the server.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, fields
-from functools import cache
-from typing import Annotated, Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 
@@ -98,7 +96,7 @@ class GPSStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GPS:
-    """A fix: latitude, longitude (degrees, WGS 84), altitude (m); velocity north, east, up (m/s)."""
+    """A fix: latitude, longitude (degrees, WGS 84), altitude (m); velocity N, E, up (m/s)."""
 
     ontology_tag: ClassVar[str] = "GPS"
     header: Header | None = None
@@ -244,21 +242,3 @@ ONTOLOGIES: tuple[type[Any], ...] = (
     GPS, GPSStatus, IMU, CompressedImage, Image, Magnetometer, Temperature, Pressure, NMEASentence,
     String, Boolean, Integer64, Floating64, BatteryState,
 )  # fmt: skip
-
-
-def row(message: Message) -> dict[str, Any]:
-    """A message as nested dictionaries, in the form that Arrow builds rows from."""
-    return {"timestamp_ns": message.timestamp_ns, **_plain(message.data)}
-
-
-def _plain(value: object) -> dict[str, Any]:
-    return {
-        name: _plain(inner) if hasattr(inner, "__dataclass_fields__") else inner
-        for name in _names(cast("Hashable", type(value)))
-        for inner in (getattr(value, name),)
-    }
-
-
-@cache
-def _names(kind: Hashable) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cast("type[Any]", kind)))

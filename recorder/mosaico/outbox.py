@@ -95,13 +95,12 @@ class Outbox:
             while not self._is_over and not is_done():
                 left_s = max(began_s, self._progress_s) + timeout_s - time.monotonic()
                 if left_s <= 0:
-                    self._is_over = True
                     break
                 changed.wait(left_s)
             else:
                 return
         # The thread may come to itself later; then it breaks the stream off and tells nothing.
-        self._break(RemoteAwayError(f"{self._locator}: nothing moved for {timeout_s:g} s"))
+        self._ended(RemoteAwayError(f"{self._locator}: nothing moved for {timeout_s:g} s"))
 
     def _break(self, error: RemoteError) -> None:
         rows = self.buffer.abort()

@@ -11,11 +11,11 @@ from recorder.errors import RemoteRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recorder.mosaico.client import MosaicoClient
+    from recorder.mosaico.server import Server
 
 
 def rows(
-    client: MosaicoClient, locator: str, start_ns: int | None = None, end_ns: int | None = None
+    client: Server, locator: str, start_ns: int | None = None, end_ns: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Rows of a topic as nested dictionaries, by rising `timestamp_ns`.
 
@@ -29,7 +29,7 @@ def rows(
         yield from batch.to_pylist()
 
 
-def table(client: MosaicoClient, locator: str) -> pa.Table:
+def table(client: Server, locator: str) -> pa.Table:
     """A whole topic as one `pyarrow.Table`, by rising `timestamp_ns`; all of it in memory.
 
     Raises:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recorder.mosaico.policies import SessionLevelErrorPolicy
-from recorder.mosaico.sequence_writer import SessionWriter
+from recorder.mosaico.session_writer import SessionWriter
 
 if TYPE_CHECKING:
-    from recorder.mosaico.client import MosaicoClient
+    from recorder.mosaico.server import Server
 
 
 class SequenceUpdater(SessionWriter):
     """Writes one more session; what earlier sessions wrote is never touched."""
 
     def __enter__(self) -> SequenceUpdater:
-        self._session = self._client.create_session(self._name)
+        self._session = self._server.create_session(self._name)
         return self
 
 
@@ -23,16 +23,16 @@ class SequenceHandler:
     """An existing sequence; from `MosaicoClient.sequence_handler`.
 
     Args:
-        client: the connection.
+        server: the connection.
         name: of the sequence.
     """
 
-    def __init__(self, client: MosaicoClient, name: str) -> None:
+    def __init__(self, server: Server, name: str) -> None:
         self.name = name
-        self._client = client
+        self._server = server
 
     def update(
         self, on_error: SessionLevelErrorPolicy = SessionLevelErrorPolicy.Report
     ) -> SequenceUpdater:
         """Begin a session that adds topics; `on_error` concerns this session only."""
-        return SequenceUpdater(self._client, self.name, on_error)
+        return SequenceUpdater(self._server, self.name, on_error)

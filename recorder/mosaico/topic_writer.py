@@ -1,186 +1,208 @@
-"""Writing one topic: rows are buffered, batches are sent on the topic's one stream."""
+"""Writing one topic: rows are taken at once, and encoded and sent by the topic's own thread."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from recorder.errors import RemoteError
 from recorder.mosaico import encode, ontology
-from recorder.mosaico.message import row
+from recorder.mosaico.outbox import Outbox, TooLargeError
 from recorder.mosaico.policies import TopicLevelErrorPolicy
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from recorder.mosaico.client import MosaicoClient
-    from recorder.mosaico.message import Message
-    from recorder.mosaico.wire import PutStream
+    import pyarrow as pa
 
-# One batch is one file and one transaction on the server (about 7 ms); this many bytes per batch
-# already reach its full throughput, and a crash of this process loses no more than them.
-BATCH_BYTES = 4_000_000
-BATCH_ROWS = 10_000
+    from recorder.mosaico.buffer import Limits
+    from recorder.mosaico.message import Message
+    from recorder.mosaico.server import Server
 
 
 class TopicWriter:
     """Writes one topic; made by `topic_create` of a sequence writer or updater.
 
     Guard code that may fail for this topic alone by ``with topic_writer:``, as often as needed;
-    an exception in it is treated as the topic's policy says. Never does a policy treat a
-    `RemoteError`: without the server it could not, and a topic cannot go on on a broken stream.
-    Rows that are pushed are buffered and lost with the process until a batch is full, `flush` was
-    called or the session's block is left; rows are certain when that block was left cleanly.
+    an exception in it is treated as the topic's policy says. So are failures that show only after
+    `push` returned: rows that cannot be encoded, and a stream that broke. The policies Ignore and
+    Finalize leave a note on the server; what cannot be noted there is raised as under Raise.
+
+    Rows that are pushed are lost with the process until they were sent (see `Limits`), and are
+    certain when the session's block was left cleanly. Rows must not be changed after `push`.
+    All methods may be called from several threads.
 
     Args:
-        client: the connection.
+        server: the connection.
         locator: ``sequence/topic/path``.
         topic_uuid: from the topic's creation.
-        ontology_type: class of the messages, one of `recorder.mosaico.message`.
-        policy: for exceptions inside ``with topic_writer:``.
+        ontology_type: class of the messages' data.
+        policy: what a failure does to this topic and to the others.
+        limits: how much may wait, and how long.
     """
 
     def __init__(
         self,
-        client: MosaicoClient,
+        server: Server,
         locator: str,
         topic_uuid: str,
+        *,
         ontology_type: type[Any],
         policy: TopicLevelErrorPolicy,
+        limits: Limits,
     ) -> None:
         self.locator = locator
-        self._client = client
+        self._server = server
         self._uuid = topic_uuid
         self._type = ontology_type
         self._policy = policy
-        self._schema = ontology.schema(ontology_type.ontology_tag)
-        self._row_bytes = encode.row_bytes(self._schema)
-        self._rows: list[dict[str, Any]] = []
-        self._buffered_bytes = 0
-        self._stream: PutStream | None = None
-        self._ended = False
+        self._schema = ontology.schema_of(ontology_type)
+        self._sizes = encode.Sizes(locator, self._schema)
+        self._note_numbers = itertools.count(1)
+        self._failure: ValueError | RemoteError | None = None
         self._ignored_rows = 0
         self._too_large_rows = 0
+        self._outbox = Outbox(
+            server, locator, topic_uuid, schema=self._schema, limits=limits, told=self._told
+        )
+        self._buffer = self._outbox.buffer
 
     @property
     def ignored_rows(self) -> int:
-        """Rows pushed after the topic had ended; they went nowhere."""
+        """Rows pushed after the topic had ended or broken; they went nowhere."""
         return self._ignored_rows
 
     @property
     def too_large_rows(self) -> int:
-        """Rows above the server's message limit, which were left out and reported."""
+        """Rows above the server's message limit, which were left out and noted on the topic."""
         return self._too_large_rows
 
+    @property
+    def broken(self) -> RemoteError | None:
+        """Why the topic can never be finalized, or None."""
+        return self._outbox.broken
+
     def push(self, message: Message) -> None:
-        """Add one row; a no-op that is counted once the topic has ended.
+        """Take one row; a no-op that is counted once the topic has ended.
+
+        Blocks while too much of this topic waits to be sent.
 
         Raises:
-            TypeError: the message is not of this topic's ontology.
-            ValueError: a row of the batch that became full cannot be encoded; all others were sent.
-            RemoteError: the batch could not be sent.
+            TypeError: the message is not of this topic's ontology, or a text or a blob in it is
+                none; it was not taken.
+            RemoteAwayError: there was no room in time; it was not taken.
+            ValueError: a row that was pushed before cannot be encoded (policy Raise); all others
+                are sent, this one too.
+            RemoteError: the topic is broken (policy Raise).
         """
-        if self._ended:
-            self._ignored_rows += 1
-            return
-        if not isinstance(message.data, self._type):
-            raise TypeError(
-                f"{self.locator} takes {self._type.__name__}, not {type(message.data).__name__}"
-            )
-        added = row(message)
-        self._rows.append(added)
-        self._buffered_bytes += self._row_bytes + _blob_bytes(added)
-        if len(self._rows) >= BATCH_ROWS or self._buffered_bytes >= BATCH_BYTES:
-            self.flush()
+        data = message.data
+        if type(data) is not self._type:
+            self._check(data)
+        sizes = self._sizes
+        if not self._buffer.add(message, sizes.fixed_bytes if sizes.are_fixed else sizes.of(data)):
+            self._ignored_rows += self._failure is None
+        if self._failure is not None:
+            self._raise_failure()
 
     def push_batch(self, batch: pa.RecordBatch) -> None:
-        """Send a record batch of this topic's schema at once, behind what is buffered.
+        """Send a record batch of this topic's schema, behind what was pushed before.
+
+        Batches of 1 to 8 MiB cost the server least. Else like `push`.
 
         Raises:
-            ValueError: it has another schema.
-            RemoteError: it could not be sent.
+            ValueError: it has another schema, or a null where none may be.
+            RemoteError: there was no room in time, or the topic is broken (policy Raise).
         """
-        if self._ended:
-            self._ignored_rows += batch.num_rows
-            return
         if not batch.schema.equals(self._schema):
             tag = self._type.ontology_tag
             raise ValueError(f"{self.locator}: the batch has not the schema of {tag}")
-        self.flush()
-        self._send(batch)
+        encode.check(batch)
+        if not self._buffer.add_batch(batch):
+            self._ignored_rows += batch.num_rows if self._failure is None else 0
+        self._raise_failure()
 
     def flush(self) -> None:
-        """Send what is buffered.
+        """Send what waits, and return when it is on its way.
 
         Raises:
-            ValueError: some rows cannot be encoded; all others were sent.
-            RemoteError: it could not be sent; the topic is aborted and stays unfinished.
+            ValueError: some rows cannot be encoded (policy Raise); all others were sent.
+            RemoteError: the topic is broken (policy Raise).
         """
-        rows, self._rows, self._buffered_bytes = self._rows, [], 0
-        if not rows:
-            return
-        try:
-            self._send(encode.batch(rows, self._schema))
-        except ValueError as error:
-            good = encode.good_rows(rows, self._schema)
-            if good:
-                self._send(encode.batch(good, self._schema))
-            bad = len(rows) - len(good)
-            raise ValueError(f"{self.locator}: {bad} rows left out: {error}") from error
+        self._buffer.hand_over()
+        self._outbox.wait_sent()
+        self._raise_failure()
 
     def finish(self) -> None:
-        """Send what is buffered and end the topic; may be called twice.
+        """Send what waits and end the topic; may be called twice.
 
         On return the topic is finalized on the server.
 
         Raises:
-            ValueError: some rows could not be encoded; the topic ended with all others.
-            RemoteError: the topic did not end cleanly.
+            ValueError: some rows could not be encoded (policy Raise); the topic ended with all
+                others.
+            RemoteError: the topic is not finalized.
         """
-        if self._ended:
-            return
-        try:
-            self.flush()
-        except ValueError:
-            self._end()
-            raise
-        self._end()
+        self.begin_finish()
+        self._outbox.wait_closed()
+        self._raise_failure()
+        if self.broken is not None:
+            raise self.broken
+
+    # --- for the session, which ends all its topics at the same time
+
+    def begin_flush(self) -> None:
+        """Begin what `flush` waits for."""
+        self._buffer.hand_over()
+
+    def begin_finish(self) -> None:
+        """Begin what `finish` waits for."""
+        self._buffer.close()
+
+    def begin_abort(self) -> None:
+        """Drop what waits and break the stream, without waiting: the topic stays unfinished."""
+        self._buffer.abort()
 
     def abort(self) -> None:
-        """Drop what is buffered and break the stream: the topic stays unfinished."""
-        self._ended = True
-        self._rows.clear()
-        if self._stream is not None:
-            self._stream.abort()
+        """Drop what waits and break the stream: the topic stays unfinished."""
+        self.begin_abort()
+        self._outbox.wait_aborted()
 
-    def _end(self) -> None:
-        self._ended = True
-        self._open().finish()
+    # --- failures
 
-    def _open(self) -> PutStream:
-        if self._stream is None:
-            self._stream = self._client.open_put(self.locator, self._uuid, self._schema)
-        return self._stream
+    def _check(self, data: object) -> None:
+        if not isinstance(data, self._type):
+            raise TypeError(
+                f"{self.locator} takes {self._type.__name__}, not {type(data).__name__}"
+            )
 
-    def _send(self, batch: pa.RecordBatch) -> None:
+    def _told(self, failure: ValueError | RemoteError) -> None:
+        """Treat what the topic's thread tells as the policy says."""
+        policy = self._policy
+        if isinstance(failure, TooLargeError):
+            self._too_large_rows += 1
+            policy = TopicLevelErrorPolicy.Ignore
         try:
-            self._send_pieces(batch)
-        except BaseException:
-            self.abort()  # rows are missing now: never finalize this topic as if it were whole
-            raise
+            if policy is not TopicLevelErrorPolicy.Raise:
+                self._note(failure)
+        except RemoteError:
+            policy = TopicLevelErrorPolicy.Raise
+        if policy is TopicLevelErrorPolicy.Raise:
+            self._failure = failure
+        elif policy is TopicLevelErrorPolicy.Finalize:
+            self._buffer.close()
 
-    def _send_pieces(self, batch: pa.RecordBatch) -> None:
-        most_bytes = self._client.most_batch_bytes
-        for piece in encode.pieces(batch, min(most_bytes, 2 * BATCH_BYTES)):
-            if pa.ipc.get_record_batch_size(piece) > most_bytes:
-                self._too_large_rows += piece.num_rows
-                self._client.notify(
-                    self.locator,
-                    f"row {piece.column(0)[0]} of {piece.nbytes} bytes is above the server's limit",
-                )
-            else:
-                self._open().write(piece)
+    def _raise_failure(self) -> None:
+        failure = self._failure
+        if failure is None:
+            return
+        if failure is not self.broken:  # a broken topic stays so
+            self._failure = None
+        raise failure
+
+    def _note(self, error: BaseException) -> None:
+        """Leave a note on the topic, by an id that tells whether it is there already."""
+        note_id = f"{self._uuid[:8]}-{next(self._note_numbers)}"
+        self._server.notify_once(self.locator, note_id, f"{type(error).__name__}: {error}")
 
     def __enter__(self) -> TopicWriter:
         return self
@@ -191,20 +213,10 @@ class TopicWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        treatable = isinstance(error, Exception) and not isinstance(error, RemoteError)
-        if not treatable or self._policy is TopicLevelErrorPolicy.Raise:
+        # An exit or Ctrl-C is no failure of a topic: it always reaches the session.
+        if not isinstance(error, Exception) or self._policy is TopicLevelErrorPolicy.Raise:
             return False
         self._note(error)
         if self._policy is TopicLevelErrorPolicy.Finalize:
-            try:
-                self.finish()
-            except ValueError as left_out:
-                self._note(left_out)
+            self._buffer.close()
         return True
-
-    def _note(self, error: BaseException | None) -> None:
-        self._client.notify(self.locator, f"{type(error).__name__}: {error}")
-
-
-def _blob_bytes(added: dict[str, Any]) -> int:
-    return sum(len(value) for value in added.values() if isinstance(value, (bytes, str)))

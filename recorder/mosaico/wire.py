@@ -117,8 +117,10 @@ def _ours(doing: str, error: Exception) -> RemoteError:
 def _about_key(error: Exception, said: str) -> str:
     if isinstance(error, fl.FlightUnauthenticatedError):
         return "the API key is not accepted"
-    words = _CUT_KEY if isinstance(error, pa.ArrowInvalid) else ()
-    if isinstance(error, fl.FlightUnauthorizedError):
+    words: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, pa.ArrowInvalid):
+        words = _CUT_KEY
+    elif isinstance(error, fl.FlightUnauthorizedError):
         words = _CUT_KEY + _OTHER_KEY
     unnamed = _QUOTED.sub("", said).lower()
     return next((ours for theirs, ours in words if theirs in unnamed), "")
@@ -142,8 +144,8 @@ class PutStream:
         self._locator = locator
         self._writer = writer
         self._most_batch_bytes = most_batch_bytes
-        # Taken by whoever uses the writer. Only at the interpreter's end are these two: a thread
-        # that may be in the middle of a write, and the abort. gRPC ends the process on both at once.
+        # Taken by whoever uses the writer. At the interpreter's end these may be two: a thread in
+        # the middle of a write, and the abort. gRPC ends the process on both at once.
         self._in_use = threading.Lock()
         self._abort = weakref.finalize(self, _abort, writer, self._in_use)
 

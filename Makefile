@@ -25,7 +25,12 @@ help: ## List the targets
 demo: $(READY) ## Record for SECONDS=20 from the models, upload, read back, compare; all in demo/
 	$(BIN)/recorder demo --seconds $(SECONDS) --dir demo
 
-test: $(READY) ## Format, linter, types, import contracts and every test that needs no bench
+# The power cuts need FUSE. Where it cannot be had, their tests are skipped and say why.
+.PHONY: fuse
+fuse:
+	@ldconfig -p 2>/dev/null | grep -q libfuse3 || ($(call apt,fuse3)) || true
+
+test: $(READY) fuse ## Format, linter, types, import contracts and every test that needs no bench
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,7 +40,7 @@ test: $(READY) ## Format, linter, types, import contracts and every test that ne
 bench: $(READY) ## Measure the write path, the upload and the full load beside their peers
 	$(BIN)/python -m tests.bench
 
-powercut: $(READY) ## Cut the power of a recorder N=200 times on a real file system and recover (root)
+powercut: $(READY) fuse ## Cut the power of a recorder N=200 times on a real file system and recover (root)
 	$(BIN)/python -m tests.powercut --cuts $(N)
 
 crash: $(READY) ## Play N=200 random lives of a spool against a model of it
@@ -65,7 +70,7 @@ $(READY): pyproject.toml requirements/build.txt requirements/lock.txt
 # Debian splits venv's own parts off; only a root user, directly or by sudo, can add them.
 define apt
 { \
-	command -v apt-get >/dev/null || { echo "Python's ensurepip is missing: install $(1)" >&2; exit 2; }; \
+	command -v apt-get >/dev/null || { echo "missing: install $(1)" >&2; exit 2; }; \
 	if [ "$$(id -u)" = 0 ]; then as=; elif command -v sudo >/dev/null; then as=sudo; \
 	else echo "missing: run as root: apt-get install $(1)" >&2; exit 2; fi; \
 	$$as apt-get update --quiet && DEBIAN_FRONTEND=noninteractive $$as apt-get install --yes --quiet --no-install-recommends $(1); \

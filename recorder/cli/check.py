@@ -59,9 +59,7 @@ def check(config_file: Path, as_json: bool) -> None:
         print_json(facts)
     else:
         click.echo(toml(resolved(config)))
-        _print(looks, storage, findings)
-        for text in _notes(config):
-            console().print(Text(text, style="yellow"))
+        _print(looks, storage, findings, _notes(config))
     raise SystemExit(1 if findings else 0)
 
 
@@ -110,7 +108,12 @@ def _why(one: Look) -> str:
     return one.error or f"{one.place} gave nothing in 2.5 s"
 
 
-def _print(looks: Sequence[Look], storage: dict[str, float], findings: Sequence[str]) -> None:
+def _print(
+    looks: Sequence[Look],
+    storage: dict[str, float],
+    findings: Sequence[str],
+    notes: Sequence[str],
+) -> None:
     shown = table("lane", "device", "state", "rate", "writes", right=("rate", "writes"))
     for one in looks:
         optional = "" if one.required else ", optional"
@@ -129,8 +132,9 @@ def _print(looks: Sequence[Look], storage: dict[str, float], findings: Sequence[
         f"all lanes: {storage['bytes_per_s'] / 1e6:.2f} MB/s, {storage['gb_per_h']:.2f} GB/h;"
         f" the spool has room for {storage['spool_h']:,.0f} h ({words.size(storage['room_bytes'])})"
     )
-    for text in findings:
-        out.print(Text(text, style="red"))
+    for style, texts in (("yellow", notes), ("red", findings)):
+        for text in texts:
+            out.print(Text(text, style=style))
     out.print(
         Text("ready to record", "bold green") if not findings else Text("NOT ready", "bold red")
     )

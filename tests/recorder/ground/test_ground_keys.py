@@ -52,9 +52,9 @@ def test_without_a_key_nothing_is_answered(station):
 WRONG_KEYS = {
     "password": "the token is incomplete",
     "msco_{payload}": "the token is incomplete",
-    "mosaico_{payload}_{fingerprint}": "bad header",
-    "msco_{payload}x_{fingerprint}": "bad payload",
-    "msco_{payload}_{fingerprint}0": "bad fingerprint",
+    "mosaico_{payload}_{fingerprint}": "the token is incomplete",
+    "msco_{payload}x_{fingerprint}": "the token is incomplete",
+    "msco_{payload}_{fingerprint}0": "the token is incomplete",
     "msco_{payload}_00000000": "fingerprint mismatch",
 }
 

@@ -3,75 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import select
-import socket
-import threading
 
 import pytest
 
 from recorder.errors import RemoteAwayError
 from recorder.mosaico import CompressedImage, Message, MosaicoClient, ontology
 from recorder.mosaico.encode import batch
-from recorder.mosaico.message import row
 
 SCHEMA = ontology.schema("CompressedImage")
 
 
-class Link:
-    """Carries bytes between one client and the station until it is frozen."""
-
-    def __init__(self, port):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._station_port = port
-        self._ended = threading.Event()
-        self.frozen = set()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        peers: dict[socket.socket, tuple[socket.socket, str]] = {}
-        while not self._ended.is_set():
-            readable, _, _ = select.select([self._listener, *peers], [], [], 0.02)
-            for sock in readable:
-                if sock is self._listener:
-                    client, _ = sock.accept()
-                    station = socket.create_connection(("127.0.0.1", self._station_port))
-                    peers[client], peers[station] = (station, "up"), (client, "down")
-                elif sock in peers:
-                    self._carry(sock, peers)
-        for sock in peers:
-            sock.close()
-
-    def _carry(self, sock, peers):
-        peer, direction = peers[sock]
-        if direction in self.frozen:
-            self._ended.wait(0.02)
-            return
-        data = sock.recv(65536)
-        if data:
-            peer.sendall(data)
-        else:
-            for ended in (sock, peer):
-                del peers[ended]
-                ended.close()
-
-    def close(self):
-        self._ended.set()
-        self._thread.join()
-        self._listener.close()
-
-
-@pytest.fixture
-def link(station):
-    carrying = Link(station.port)
-    yield carrying
-    carrying.close()
-
-
 def frame(number, size_bytes=500_000):
     image = CompressedImage(data=bytes(size_bytes), format="raw")
-    return batch([row(Message(timestamp_ns=number, data=image))], SCHEMA)
+    return batch([Message(timestamp_ns=number, data=image)], SCHEMA)
 
 
 def new_topic(client):

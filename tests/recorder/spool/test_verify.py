@@ -231,7 +231,8 @@ def test_samples_that_are_there_twice_are_a_finding(tmp_path: Path) -> None:
     one = filled(tmp_path)
     path = one.segments()[0]
     with SegmentReader(path) as segment:
-        (_, _), (second, header), *_ = segment.scan()
+        records = [(at, one) for at, one in segment.scan() if isinstance(one, record.Header)]
+        second, header = records[1]
         position, seqno = header.position, header.seqno
         head = dataclasses.replace(segment.head, first_position=position, first_seqno=seqno)
     writer = SegmentWriter(path.parent, head)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class Spooler(Protocol):
     """What the spool's process offers to whoever orders something; see `recorder.spooler`."""
 
-    identifier: str
-
     @property
     def recording(self) -> Recording | None:
         """The session that is being recorded."""
@@ -111,7 +109,7 @@ def _set(
             raise RecorderError(
                 f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"
             ) from error
-        spooler.identifier = identifier
+        spooler.archive.identifier = identifier
     session = recording.session
     session.details.update(added)
     session.revision += 1

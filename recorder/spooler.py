@@ -55,13 +55,12 @@ class Spooler:
         self._rings = ReaderSet(config.rings_dir)
         self._bases: dict[int, Counts] = {}
         self._met: set[int] = set()
-        self.identifier = config.session.identifier
+        self._identifier = config.session.identifier
         self._pace = Pace(
             round(config.spool.commit_interval_s * 1e9), round(config.spool.loss_window_s * 1e9)
         )
         self._trouble = self._told = ""
-        #: Who got nothing on a full disk: lanes, or the journal.
-        self._starved: set[str] = set()
+        self._starved: set[str] = set()  # who got nothing on a full disk: lanes, or the journal
         #: The session that was being recorded when the disk was lost.
         self._own = ""
         self._was_own = False
@@ -77,7 +76,7 @@ class Spooler:
             self._archive = Archive(
                 self._config,
                 self._bases,
-                self.identifier,
+                self._identifier,
                 own=self._own,
                 was_own=self._was_own,
                 is_recording=self._is_recording,
@@ -96,6 +95,7 @@ class Spooler:
         self._in_trouble(f"the disk is lost: {error}")
         archive = self._archive
         if archive is not None:
+            self._identifier = archive.identifier
             self._own = archive.recording.session.id if archive.recording else ""
             self._was_own = archive.spool.volume.is_own
             archive.close()
@@ -168,9 +168,9 @@ class Spooler:
         for text in self._rings.look():
             log.warning("left alone: %s", text)
         self._trouble = ""
-        if self._archive is None:
-            self._open()
         try:
+            if self._archive is None:
+                self._open()
             if self._archive is not None:
                 self._commit(self._archive)
         except SpoolError as error:

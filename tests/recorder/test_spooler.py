@@ -185,6 +185,17 @@ def test_a_session_that_is_old_enough_rolls_over_without_losing_a_sample(tmp_pat
         assert {session.end_reason for session in sessions(one)} == {"roll_over", "shutdown"}
 
 
+def test_a_name_that_was_set_stands_in_every_later_heartbeat(tmp_path: Path) -> None:
+    with machine(tmp_path, heartbeat_s=1.0) as one:
+        one.start("spool")
+        one.start("lane")
+        grows(one)
+        command.ask(one.config.command_socket, "set", identifier="{vehicle}-x")
+        before = sessions(one)[0].heartbeat_seq
+        wait_until(lambda: sessions(one)[0].heartbeat_seq > before + 1)
+        assert sessions(one)[0].identifier == "vehicle-x"
+
+
 def test_what_a_killed_spooler_answered_is_in_the_journal(tmp_path: Path) -> None:
     with machine(tmp_path, commit_interval_s=5.0) as one:
         one.start("spool")

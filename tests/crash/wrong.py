@@ -1,0 +1,101 @@
+"""Builds that are wrong on purpose: the state machine must find each of them out.
+
+Each replaces one thing in the code of this process and puts it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from recorder import record, ring
+from recorder.spool import journal, recording, segment, spool, volume, watermark
+from recorder.spooler import Spooler
+from tests.crash.replacing import replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def acknowledge_before_sync() -> contextlib.AbstractContextManager[None]:
+    """The commit says that all is durable, and nobody synced it."""
+    return replaced((volume.Volume, "make_durable", lambda *_: None))
+
+
+def free_before_commit() -> contextlib.AbstractContextManager[None]:
+    """The ring gets its space back when it was read."""
+    take = Spooler._take
+
+    def taking(spooler: Spooler, one: ring.RingReader, *rest: Any) -> None:
+        take(spooler, one, *rest)
+        one.free(one.position)
+
+    return replaced((Spooler, "_take", taking))
+
+
+def no_sync_of_folders() -> contextlib.AbstractContextManager[None]:
+    """Bytes are synced, the names of new files are not."""
+    make_durable = volume.Volume.make_durable
+
+    def files_only(own: volume.Volume, files: Any, folders: Any) -> None:
+        del folders
+        own.is_own = False  # syncfs would bring the names too
+        make_durable(own, files, ())
+
+    return replaced(
+        (volume.Volume, "make_durable", files_only),
+        *((place, "sync_directory", lambda _: None) for place in (journal, recording, spool)),
+    )
+
+
+def no_check_of_place() -> contextlib.AbstractContextManager[None]:
+    """A record counts wherever it lies, whoever wrote it and when."""
+
+    def in_ring(self: Any, position: int) -> Any:
+        if position - self.tail_position() >= self.capacity_bytes:
+            return None
+        raw = b"".join(self._slices(position, record.HEADER_BYTES))
+        fields = record.unpack_fields(raw)
+        size = fields[record.PAYLOAD_BYTES]
+        if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
+            return None
+        payload = self._slices(position + record.HEADER_BYTES, size)
+        crc = record.checksum(raw[: record.CRC_OFFSET], payload)
+        return fields if crc == fields[record.CRC] else None
+
+    def in_segment(self: Any, offset: int) -> record.Header | None:
+        raw = self._view[offset : min(offset + record.HEADER_BYTES, self._end)]
+        header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
+        if header is None or offset + header.size_bytes > self._end:
+            return None
+        payload = self._view[offset + record.HEADER_BYTES : offset + header.size_bytes]
+        return header if record.verifies(raw, header, [payload]) else None
+
+    return replaced(
+        (ring.RingReader, "_fields_at", in_ring),
+        (segment.SegmentReader, "record_at", in_segment),
+    )
+
+
+def no_cut_at_the_watermark() -> contextlib.AbstractContextManager[None]:
+    """What a dead process left behind the watermark is taken for durable."""
+
+    def whole(water: Any, found: Any, lane: str) -> Any:
+        return [(path, path.stat().st_size) for path in found.segments(water.session_id, lane)]
+
+    return replaced(
+        (watermark.Watermark, "durable", whole),
+        (recording, "remove_undurable", lambda *_: None),
+    )
+
+
+BUILDS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+    one.__name__: one
+    for one in (
+        acknowledge_before_sync,
+        free_before_commit,
+        no_sync_of_folders,
+        no_check_of_place,
+        no_cut_at_the_watermark,
+    )
+}

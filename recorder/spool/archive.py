@@ -131,10 +131,10 @@ class Archive:
         session = recording.session
         if reason == "power_loss":
             session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
-        else:
-            self._bases.update(recording.behind())
         tell_time(session, self.spool.anchors(session.boot_id), self.identifier)
         recording.end(reason, is_destination=self._is_destination)
+        if reason != "power_loss":
+            self._bases.update(recording.behind())
         log.warning("session %s was left behind: ended as %s", session.id, reason)
 
     @property
@@ -230,13 +230,14 @@ class Archive:
         if reason != "roll_over":
             # At a roll-over a lane that is away is still due: it is the next session's to count.
             recording.close_accounts(rings, running)
-        self._bases.update(recording.behind())
         try:
             self._beat(recording)
             self.anchor_journal.sync()
             recording.end(reason, is_destination=self._is_destination)
         except OSError as error:
             raise SpoolError(f"the session's end cannot be written: {error}") from error
+        # Only now: what was taken and did not become durable is still the rings'.
+        self._bases.update(recording.behind())
         self.recording = None
         session = recording.session
         log.info("session %s: recording ended (%s)", session.id, reason)

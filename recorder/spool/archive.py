@@ -81,6 +81,8 @@ class Archive:
         self.spool = Spool.make_beside(config.spool_dir)
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, self.spool.hold())
+            # Once more: it may have been unmounted just before the spool was opened.
+            _must_be_mounted(config, was_own=was_own)
             opened.callback(self.spool.volume.close)
             self.room = Room(self.spool, config)
             self.anchors = self.spool.anchors(boot_id().hex())

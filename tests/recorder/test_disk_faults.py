@@ -129,7 +129,7 @@ def test_after_a_failed_sync_everything_is_written_again_into_a_new_segment(
         grows(one)
         before = len(list(one.spool.glob("sessions/*/imu/*.seg")))
         card.fail_writes(is_failing=True)
-        wait_until(lambda: "rror" in trouble(one))
+        wait_until(lambda: trouble(one))
         card.fail_writes(is_failing=False)
         card.repair()
         wait_until(lambda: not trouble(one))

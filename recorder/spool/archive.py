@@ -23,8 +23,8 @@ from recorder.spool.quota import Room, floor_bytes, free_bytes
 from recorder.spool.recording import Recording
 from recorder.spool.session_time import is_of_this_boot, tell_time
 from recorder.spool.spool import Spool
-from recorder.spool.takeover import left_running, why_over
-from recorder.spool.volume import is_mount
+from recorder.spool.takeover import left_running, taken_before, why_over
+from recorder.spool.volume import is_alone
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Archive:
         water = Watermark.read(self._config.watermark_file)
         going_on: Recording | None = None
         left = list(left_running(self.spool))
+        for epoch, counts in taken_before(self.spool).items():
+            self._bases.setdefault(epoch, counts)
         for path in unknown(self.spool, [one.id for one in left]):
             log.warning("%s: not the recorder's; left alone", path)
         for session in left:
@@ -259,5 +261,5 @@ def _must_be_mounted(config: Config, *, was_own: bool) -> None:
     place, marker = config.spool.directory, config.spool.marker
     if marker and not (place / marker).exists():
         raise NotMountedError(f"{place}: not mounted (it has no file {marker})")
-    if was_own and not any(is_mount(one) for one in (place, config.spool_dir) if one.exists()):
+    if was_own and not is_alone(config.spool_dir):
         raise NotMountedError(f"{place}: not mounted any more")

@@ -267,6 +267,8 @@ class Recording:
             lane.seal()
         self.commit()
         self.settle()
+        for counts in self.behind().values():
+            self._journal.append({"entry": "behind", **counts.to_dict()})
         self.session.stop(reason)
         if is_destination:
             for one in self.session.lanes:

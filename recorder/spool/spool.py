@@ -12,6 +12,7 @@ Entries of a session's journal, by ``entry``:
 
     announced   always the first: the session's running number in this spool
     base        a ring's counts where the session before stopped taking from it
+    behind      a ring's counts where this session stopped taking from it
     command     what was asked for over the socket
     config      the resolved configuration
     epoch       a lane's counts when the session began to take from a ring

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
+from recorder.spool.counts import Counts
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ def left_running(spool: Spool) -> Iterator[Session]:
             continue
         if session.recording == "running":
             yield session
+
+
+def taken_before(spool: Spool) -> dict[int, Counts]:
+    """Return, by ring epoch, up to where the newest session took, if another was to follow it.
+
+    The process that rolled it over died before it could tell the next one.
+    """
+    session_id = next(reversed(spool.session_ids()), None)
+    if session_id is None:
+        return {}
+    try:
+        session = spool.session(session_id)
+    except (SpoolError, OSError):
+        return {}
+    if session.end_reason != "roll_over" or not is_of_this_boot(session):
+        return {}
+    entries = [one for one in spool.entries(session_id) if one["entry"] in {"base", "behind"}]
+    return {one["epoch"]: Counts.from_dict(one) for one in entries}  # the later one counts
 
 
 def why_over(session: Session, lanes: Sequence[str]) -> str | None:

@@ -47,9 +47,7 @@ class Volume:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        #: Whether the directory, or the one around it, is where the file system is mounted: then
-        #: it is the recorder's own.
-        self.is_own = is_mount(directory) or is_mount(directory.parent)
+        self.is_own = is_alone(directory)
         self._begin, self._since_s = _written(directory), time.monotonic()
         self._file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -119,6 +117,14 @@ def _written(directory: Path) -> tuple[int, int] | None:
     # Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes, and flushes.
     sectors, flushes = (fields + ["0"] * 10)[6:16:9]
     return int(sectors) * 512, int(flushes)
+
+
+def is_alone(directory: Path) -> bool:
+    """Tell whether a spool's file system is the recorder's own: mounted there, or just around it.
+
+    The folder around it must be there.
+    """
+    return is_mount(directory.parent) or (directory.exists() and is_mount(directory))
 
 
 def is_mount(directory: Path) -> bool:

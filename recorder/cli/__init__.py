@@ -38,6 +38,8 @@ COMMANDS = {
     "decode": _Known("decode", "Turn a device's raw log into values."),
     "upload": _Known("upload", "Send what waits in the spool to the server."),
     "ground": _Known("ground", "Run a ground station: a small server for recordings."),
+    "watch": _Known("watch", "Watch the recordings of a server; abandon what nobody cares for."),
+    "replay": _Known("replay", "Replay a recording of a server, merged by time."),
     "demo": _Known("demo", "Record models of three devices and prove that nothing was lost."),
 }
 #: What systemd starts; each becomes the process itself, without this command line around it.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from pathlib import Path
 
 import click
 
-from recorder.cli import options
+from recorder.cli import options, words
+from recorder.cli.console import console, print_json, table
+from recorder.errors import RecorderError
 from recorder.ground import DEFAULT_PORT
 from recorder.ground import run as run_station
 from recorder.ground.database import Database
 from recorder.ground.keys import PERMISSIONS, Keys
+from recorder.ground.refusals import UnknownError
 from recorder.service import stop_on_signals
 
 
@@ -38,22 +42,37 @@ from recorder.service import stop_on_signals
 @click.option("--check-keys", is_flag=True, help="Ask every client for an API key.")
 @click.option(
     "--new-key",
+    "permissions",
     metavar="PERMISSIONS",
     help="Make an API key for --check-keys, print it for the only time, and end."
     " PERMISSIONS are some of read,write,delete.",
 )
+@click.option(
+    "--for",
+    "purpose",
+    default="",
+    show_default=False,
+    help="With --new-key: who or what it is for.",
+)
+@click.option("--list-keys", is_flag=True, help="List the API keys, and end; none can be shown.")
+@click.option(
+    "--revoke-key",
+    metavar="FINGERPRINT",
+    help="End an API key, named by its last eight characters, for good and at once; and end.",
+)
 @click.option("--certificate", type=options.EXISTING_FILE, help="PEM certificate: serve over TLS.")
 @click.option("--private-key", type=options.EXISTING_FILE, help="PEM private key of it.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the URL, or the key, as a JSON object."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the URL, or the key or keys, as JSON.")
 def ground(
     *,
     directory: Path,
     host: str,
     port: int,
     check_keys: bool,
-    new_key: str | None,
+    permissions: str | None,
+    purpose: str,
+    list_keys: bool,
+    revoke_key: str | None,
     certificate: Path | None,
     private_key: Path | None,
     as_json: bool,
@@ -61,11 +80,13 @@ def ground(
     """Run a ground station: a Mosaico-compatible server for a bench or a depot's laptop.
 
     The first line printed is the URL to put into the recorder's configuration (upload.server). It
-    serves until Ctrl-C or SIGTERM.
+    serves until Ctrl-C or SIGTERM. Keys can be made, listed and revoked while it serves.
     """
-    if new_key is not None:
-        key = _make_key(directory, new_key.split(","))
-        click.echo(json.dumps({"key": key}) if as_json else key)
+    about_keys = [permissions is not None, list_keys, revoke_key is not None]
+    if sum(about_keys) > 1:
+        raise click.UsageError("--new-key, --list-keys and --revoke-key exclude each other")
+    if any(about_keys):
+        _serve_keys(directory, permissions, purpose, revoke_key, as_json=as_json)
         return
     if (certificate is None) != (private_key is None):
         raise click.UsageError("--certificate and --private-key belong together")
@@ -87,13 +108,49 @@ def ground(
     run_station(directory, host, port, stop, check_keys=check_keys, tls=tls, ready=ready)
 
 
-def _make_key(directory: Path, permissions: list[str]) -> str:
-    unknown = set(permissions) - set(PERMISSIONS)
-    if unknown:
-        raise click.BadParameter(f"--new-key: allowed are some of {','.join(PERMISSIONS)}")
+def _serve_keys(
+    directory: Path,
+    permissions: str | None,
+    purpose: str,
+    revoked: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Make a key, end one, or list them."""
     directory.mkdir(parents=True, exist_ok=True)
-    database = Database(directory / "catalogue.sqlite")
+    with contextlib.closing(Database(directory / "catalogue.sqlite")) as database:
+        keys = Keys(database)
+        if permissions is not None:
+            key = _make(keys, permissions.split(","), purpose)
+            click.echo(json.dumps({"key": key}) if as_json else key)
+        elif revoked is not None:
+            _revoke(keys, revoked)
+        else:
+            _print_keys(keys, as_json=as_json)
+
+
+def _make(keys: Keys, permissions: list[str], purpose: str) -> str:
+    if set(permissions) - set(PERMISSIONS):
+        raise click.BadParameter(f"--new-key: allowed are some of {','.join(PERMISSIONS)}")
+    return keys.create(permissions, purpose)
+
+
+def _revoke(keys: Keys, fingerprint: str) -> None:
     try:
-        return Keys(database).create(permissions)
-    finally:
-        database.close()
+        keys.revoke(fingerprint)
+    except UnknownError as error:
+        raise RecorderError(f"there is no key {fingerprint}; --list-keys tells which") from error
+    click.echo(f"key {fingerprint} is revoked", err=True)
+
+
+def _print_keys(keys: Keys, *, as_json: bool) -> None:
+    names = ("fingerprint", "permissions", "description", "created_at_ns", "revoked_at_ns")
+    found = [{name: one[name] for name in names} for one in keys.listed()]
+    if as_json:
+        print_json(found)
+        return
+    shown = table("key", "permissions", "for", "made (UTC)", "revoked (UTC)")
+    for one in found:
+        times = (words.utc(one[name]) or "-" for name in ("created_at_ns", "revoked_at_ns"))
+        shown.add_row(f"…{one['fingerprint']}", one["permissions"], one["description"], *times)
+    console().print(shown)

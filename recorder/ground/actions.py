@@ -14,28 +14,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recorder.ground.catalogue import Catalogue
+    from recorder.ground.clusters import Clusters
     from recorder.ground.query import Query
     from recorder.ground.store import Store
     from recorder.ground.topics import Topics
 
+_Answer = dict[str, Any] | list[dict[str, Any]] | None
 FORMATS = ("default", "ragged", "image")
 
 
 class Request:
     """The JSON object of a request; fields nobody asks for are ignored.
 
-    Raises:
-        RefusedError: no JSON object.
+    All methods raise `RefusedError` for what is missing or of another kind.
     """
 
-    def __init__(self, body: bytes) -> None:
-        try:
-            fields = json.loads(body or b"{}")
-        except ValueError as error:
-            raise RefusedError(f"the request is no JSON: {error}") from error
+    def __init__(self, fields: object) -> None:
         if not isinstance(fields, dict):
             raise RefusedError("the request is no JSON object")
         self._fields: dict[str, Any] = fields
+
+    @classmethod
+    def read(cls, body: bytes) -> Request:
+        """Read what came over the wire."""
+        try:
+            return cls(json.loads(body or b"{}"))
+        except ValueError as error:
+            raise RefusedError(f"the request is no JSON: {error}") from error
 
     def text(self, key: str) -> str:
         """A text that must be there."""
@@ -71,6 +76,17 @@ class Request:
             raise RefusedError(f"{key!r} is no 64-bit integer")
         return value
 
+    def part(self, key: str) -> Request:
+        """An object inside; empty if it is not there or null."""
+        return Request(self._fields.get(key) or {})
+
+    def parts(self, key: str) -> list[Request]:
+        """A list of objects, which must be there."""
+        value = self._fields.get(key)
+        if not isinstance(value, list):
+            raise RefusedError(f"the request has no list {key!r}")
+        return [Request(one) for one in value]
+
     def everything(self) -> dict[str, Any]:
         """The whole object."""
         return self._fields
@@ -84,13 +100,22 @@ class Actions:
         topics: topics and chunks.
         store: where rows of deleted topics are removed.
         query: answers queries.
+        clusters: tells when rows met conditions.
     """
 
-    def __init__(self, catalogue: Catalogue, topics: Topics, store: Store, query: Query) -> None:
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        topics: Topics,
+        store: Store,
+        query: Query,
+        clusters: Clusters,
+    ) -> None:
         self._catalogue = catalogue
         self._topics = topics
         self._store = store
-        self._table: dict[str, tuple[str | None, Callable[[Request], dict[str, Any] | None]]] = {
+        self._table: dict[str, tuple[str | None, Callable[[Request], _Answer]]] = {
             "info": (None, lambda _: answers.info()),
             "version": (None, lambda _: answers.version()),
             "sequence_create": (WRITE, self._sequence_create),
@@ -101,6 +126,8 @@ class Actions:
             "session_delete": (DELETE, self._session_delete),
             "sequence_delete": (DELETE, self._sequence_delete),
             "query": (READ, lambda request: query.run(request.everything())),
+            "topic_filter_clusterize": (READ, clusters.clusterize),
+            "topic_filter_intersect": (READ, clusters.intersect),
         }
         for kind in ("sequence", "topic"):
             self._table[f"{kind}_notification_create"] = (WRITE, self._note)
@@ -115,16 +142,17 @@ class Actions:
         """All actions."""
         return list(self._table)
 
-    def run(self, action: str, body: bytes) -> bytes:
-        """Carry out an action and encode its answer; what it changed is durable on return.
+    def run(self, action: str, body: bytes) -> list[bytes]:
+        """Carry out an action and encode its answers; what it changed is durable on return.
 
         Raises:
             RefusedError: there is no such action, or it is refused.
         """
         if action not in self._table:
             raise RefusedError(f"no available action '{action}'")
-        answer = self._table[action][1](Request(body))
-        return json.dumps({"action": action, "response": answer}).encode()
+        answer = self._table[action][1](Request.read(body))
+        each = answer if isinstance(answer, list) else [answer]
+        return [json.dumps({"action": action, "response": one}).encode() for one in each]
 
     def _sequence_create(self, request: Request) -> None:
         self._catalogue.create_sequence(request.locator(), request.metadata())

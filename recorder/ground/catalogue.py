@@ -51,14 +51,6 @@ class Catalogue:
         """All sequences by name; one cheap query, with each one's user metadata as JSON text."""
         return self._db.ask("SELECT * FROM sequences ORDER BY name")
 
-    def recordings(self) -> dict[str, str]:
-        """Name of each sequence whose user metadata have a `recording.id`, and that id."""
-        found = self._db.ask(
-            "SELECT name, json_extract(user_metadata, '$.recording.id') AS recording FROM sequences"
-            " WHERE recording IS NOT NULL ORDER BY name"
-        )
-        return {each["name"]: str(each["recording"]) for each in found}
-
     def delete_sequence(self, name: str) -> list[str]:
         """Forget a sequence in any state; returns the folders of rows that may go now."""
         found = self.sequence(name)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from recorder.ground import answers
-from recorder.ground.actions import Actions, Request
+from recorder.ground.actions import Request
 from recorder.ground.beat import Beat
 from recorder.ground.keys import HEADER, READ, WRITE
 from recorder.ground.merge import TIME
@@ -25,9 +25,9 @@ from recorder.ground.refusals import RefusedError, UnknownError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recorder.ground.actions import Actions
     from recorder.ground.catalogue import Catalogue
     from recorder.ground.keys import Keys
-    from recorder.ground.query import Query
     from recorder.ground.store import Store
     from recorder.ground.topics import Topics
 
@@ -57,7 +57,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         catalogue: sequences, sessions, notes.
         topics: topics and chunks.
         rows: the rows.
-        query: answers queries.
+        actions: carries actions out.
         keys: the keys to check, None to let everybody do everything.
     """
 
@@ -69,14 +69,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         catalogue: Catalogue,
         topics: Topics,
         rows: Store,
-        query: Query,
+        actions: Actions,
         keys: Keys | None,
     ) -> None:
         self._catalogue = catalogue
         self._topics = topics
         self._rows = rows
         self._keys = keys
-        self._actions = Actions(catalogue, topics, rows, query)
+        self._actions = actions
         self.beat = Beat()
         super().__init__(url, middleware={"key": _Headers()}, tls_certificates=certificates)
         self.beat.start()
@@ -87,7 +87,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         """Carry out an action; what it changed is durable before the answer."""
         permission = self._actions.permission(action.type)
         with self._answering(context, permission, action.type.title().replace("_", "")):
-            return [self._actions.run(action.type, action.body.to_pybytes())]
+            return self._actions.run(action.type, action.body.to_pybytes())
 
     def list_actions(self, context: fl.ServerCallContext) -> list[tuple[str, str]]:
         """List the actions."""
@@ -109,7 +109,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
     ) -> fl.FlightInfo:
         """Describe a sequence or a topic, in any state, with what it holds."""
         with self._answering(context, READ, "GetFlightInfo"):
-            request = Request(descriptor.command)
+            request = Request.read(descriptor.command)
             locator = request.locator("resource_locator")
             span = _span(request)
             if "/" in locator:
@@ -132,14 +132,14 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
     ) -> fl.SchemaResult:
         """Tell the schema that a topic's stream had; of an Empty one, only the time column."""
         with self._answering(context, READ, "GetSchema"):
-            locator = Request(descriptor.command).locator("resource_locator")
+            locator = Request.read(descriptor.command).locator("resource_locator")
             topic = self._topics.get(locator) if "/" in locator else None
             return fl.SchemaResult(pa.schema([]) if topic is None else _schema(topic))
 
     def do_get(self, context: fl.ServerCallContext, ticket: fl.Ticket) -> fl.GeneratorStream:
         """Send a topic's rows by rising time, also those of an unfinished one."""
         with self._answering(context, READ, "DoGet"):
-            request = Request(ticket.ticket)
+            request = Request.read(ticket.ticket)
             topic = self._topics.get(request.locator("resource_locator"))
             locked = topic["completed_at_ns"] is not None
             if not locked and topic["chunk_count"] == 0:
@@ -156,7 +156,7 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
     ) -> None:
         """Take a topic's one stream; each batch is durable before the next is read."""
         with self._answering(context, WRITE, "DoPut"):
-            request = Request(descriptor.command)
+            request = Request.read(descriptor.command)
             _check_schema(reader.schema)
             topic_id, folder = self._topics.begin_upload(
                 request.locator("resource_locator"),
@@ -165,8 +165,11 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
             )
             self._rows.open_folder(folder)
             with self.beat.on(writer):
-                for number, batch in enumerate(self._received(reader)):
+                number = 0
+                while (batch := self._received(reader)) is not None:
                     self._topics.add_chunk(topic_id, self._rows.write(folder, number, batch))
+                    number += 1
+                    del batch  # else two of each of fifty streams are in memory
             _check_clean_end(context, writer)
             self._topics.finish_upload(topic_id)
 
@@ -188,19 +191,19 @@ class FlightService(fl.FlightServerBase):  # type: ignore[misc]  # pyarrow ships
         except (sqlite3.Error, OSError, LookupError, ValueError, pa.ArrowException) as error:
             raise fl.FlightInternalError(f"{doing}: {error}") from error
 
-    def _received(self, reader: fl.MetadataRecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """The stream's batches until it ends; anything else in it ends it."""
-        while not self.beat.stopped:
-            try:
-                batch = reader.read_chunk().data
-            except StopIteration:
-                return
-            if batch is None:
-                raise RefusedError("the stream holds a message without rows")
-            if pa.ipc.get_record_batch_size(batch) > answers.MOST_MESSAGE_BYTES:
-                raise fl.FlightCancelledError("decoded message length too large")
-            yield batch
-        raise fl.FlightUnavailableError("the station stops")
+    def _received(self, reader: fl.MetadataRecordBatchReader) -> pa.RecordBatch | None:
+        """The stream's next batch, None at its end; anything else in it ends it."""
+        if self.beat.stopped:
+            raise fl.FlightUnavailableError("the station stops")
+        try:
+            batch = reader.read_chunk().data
+        except StopIteration:
+            return None
+        if batch is None:
+            raise RefusedError("the stream holds a message without rows")
+        if pa.ipc.get_record_batch_size(batch) > answers.MOST_MESSAGE_BYTES:
+            raise fl.FlightCancelledError("decoded message length too large")
+        return batch
 
     def _endpoint(
         self, topic: sqlite3.Row, span: tuple[int | None, int | None]

@@ -27,7 +27,7 @@ import pyarrow.flight as fl
 
 from recorder.errors import RemoteRefusedError
 from recorder.ground.keys import HEADER
-from recorder.mosaico import MosaicoClient, SequenceInfo, codec
+from recorder.mosaico import MosaicoClient, SequenceInfo, codec, read_key
 from recorder.mosaico.wire import open_flight, remote_errors
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
@@ -51,7 +51,7 @@ class Address:
 
     Args:
         url: ``grpc://host:port`` or ``grpc+tls://host:port``.
-        key_file: with the API key, or None.
+        key_file: with the API key, which only its owner may read, or None.
         certificate: PEM file of root certificates, or None.
     """
 
@@ -61,8 +61,8 @@ class Address:
 
     @property
     def api_key(self) -> str | None:
-        """The key."""
-        return None if self.key_file is None else self.key_file.read_text().strip()
+        """The key; `ConfigError` if its file is open to others."""
+        return None if self.key_file is None else read_key(self.key_file)
 
     @property
     def roots(self) -> bytes | None:

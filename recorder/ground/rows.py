@@ -12,15 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recorder.ground.conditions import BOOLEAN, NUMBER, TEXT, Condition, pattern_pieces
-from recorder.ground.merge import TIME
+from recorder.ground.merge import TIME, Run, in_order
 from recorder.ground.refusals import RefusedError
+from recorder.ground.store import clip
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from recorder.ground.store import Store
-    from recorder.ground.topics import Topics
+    from recorder.ground.topics import Chunk, Topics
 
 _COMPARE = {
     "$eq": operator.eq,
@@ -54,22 +55,61 @@ class RowSearch:
         Raises:
             RefusedError: a path goes into a list.
         """
+        return next(self.times(topic, wanted), None) is not None
+
+    def times(
+        self,
+        topic: sqlite3.Row,
+        wanted: Mapping[str, Condition],
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> Iterator[int]:
+        """The times of the topic's rows that meet all conditions, rising.
+
+        Args:
+            topic: from the catalogue.
+            wanted: as for `holds`.
+            start_ns: first time, inclusive, or None.
+            end_ns: last time, exclusive, or None.
+
+        Raises:
+            RefusedError: a path goes into a list.
+        """
         if topic["arrow_schema"] is None:
-            return False
+            return
         schema = pa.ipc.read_schema(pa.py_buffer(topic["arrow_schema"]))
         terms = [_term(schema, path, one) for path, one in wanted.items()]
         if any(term is None for term in terms):
-            return False
+            return
         all_of_them = reduce(operator.and_, terms)
-        return any(
-            pq.read_table(
-                self._store.file(topic["folder"], chunk.number),
-                columns=[TIME],
-                filters=all_of_them,
-                use_threads=False,
-            ).num_rows
+        runs = [
+            self._run(topic["folder"], chunk, all_of_them, start_ns, end_ns)
             for chunk in self._topics.chunks(topic["id"])
-        )
+            if chunk.meets(start_ns, end_ns)
+        ]
+        for table in in_order(runs):
+            yield from table.column(TIME).to_pylist()
+
+    def _run(
+        self,
+        folder: str,
+        chunk: Chunk,
+        wanted: pc.Expression,
+        start_ns: int | None,
+        end_ns: int | None,
+    ) -> Run:
+        def windows() -> Iterator[pa.Table]:
+            found = pq.read_table(
+                self._store.file(folder, chunk.number),
+                columns=[TIME],
+                filters=wanted,
+                use_threads=False,
+            )
+            yield clip(found, start_ns, end_ns)
+
+        assert chunk.first_ns is not None
+        assert chunk.last_ns is not None
+        return Run(chunk.first_ns, chunk.last_ns, windows)
 
 
 def _term(schema: pa.Schema, path: str, wanted: Condition) -> pc.Expression | None:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from recorder.errors import ConfigError
+from recorder.ground.actions import Actions
 from recorder.ground.catalogue import Catalogue
+from recorder.ground.clusters import Clusters
 from recorder.ground.database import Database
 from recorder.ground.flight import FlightService
 from recorder.ground.keys import Keys
@@ -78,11 +80,21 @@ class GroundStation:
                     catalogue=self.catalogue,
                     topics=self.topics,
                     rows=rows,
-                    query=Query(self._database, RowSearch(self.topics, rows)),
+                    actions=self._actions(rows),
                     keys=self.keys if check_keys else None,
                 )
             self._opened = opened.pop_all()
         self.url = f"{scheme}://{host}:{self.port}"
+
+    def _actions(self, rows: Store) -> Actions:
+        search = RowSearch(self.topics, rows)
+        return Actions(
+            catalogue=self.catalogue,
+            topics=self.topics,
+            store=rows,
+            query=Query(self._database, search),
+            clusters=Clusters(self.topics, search),
+        )
 
     @property
     def port(self) -> int:
@@ -146,7 +158,7 @@ def run(
         tls: certificate and key.
         ready: called with the station's URL as soon as it answers.
     """
-    keep_small()  # else what fifty uploads once needed stays with the allocators: 500 MB, not 200
+    keep_small()  # else much of what fifty uploads once needed stays with the allocators
     station = GroundStation(directory, host, port, check_keys=check_keys, tls=tls)
     if ready is not None:
         ready(station.url)

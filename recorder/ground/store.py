@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,17 +41,23 @@ class Store:
 
     Raises:
         ConfigError: it cannot be made.
+
+    Call `close` at the end.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Not on Flight's threads: each thread that encodes keeps memory for the next time, and
-        # fifty vehicles are fifty of Flight's.
-        self._writers = ThreadPoolExecutor(MOST_WRITERS, thread_name_prefix="ground-write")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{path}: {error}") from error
+        # Not on Flight's threads: each thread that encodes keeps memory for the next time, and
+        # fifty vehicles are fifty of Flight's. Ours begin now, for a thread that begins another
+        # is remembered by Python, and Flight's would be for ever.
+        self._writers = ThreadPoolExecutor(MOST_WRITERS, thread_name_prefix="ground-write")
+        all_there = threading.Barrier(MOST_WRITERS)
+        for _ in range(MOST_WRITERS):
+            self._writers.submit(all_there.wait)
 
     def close(self) -> None:
         """End the threads that write; may be called twice."""

@@ -31,8 +31,8 @@ class Limits:
             batches of this size already reach its full throughput.
         batch_rows: or this number.
         batch_age_s: or when the oldest of them has waited so long.
-        waiting_bytes: `push` blocks while this much is not sent yet. Counted is what will go over
-            the wire; as Python objects, small rows take some times as much.
+        waiting_bytes: `push` blocks while this much is not sent yet. Rows are counted as what they
+            take in memory, about.
         timeout_s: for so long `push` waits for room, and `flush`, `finish` and the session's end
             for any progress, before they raise.
     """

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from recorder.mosaico.message import Message
 
+#: What a row's objects take beside their values: measured 140 for a `Floating64`, 250 for an `IMU`.
+OBJECT_BYTES = 200
 _NONE = {type(None)}
 #: Types whose values have any size, and what a value of them must be.
 _SIZED = {pa.string(): str, pa.binary(): bytes}
@@ -68,7 +70,7 @@ def pieces(whole: pa.RecordBatch, most_bytes: int) -> Iterator[pa.RecordBatch]:
 
 
 class Sizes:
-    """Sizes of one ontology's rows, as far as they matter for buffering.
+    """About what one ontology's rows take while they wait.
 
     Args:
         locator: of the topic, for messages.
@@ -77,7 +79,7 @@ class Sizes:
 
     def __init__(self, locator: str, schema: pa.Schema) -> None:
         self._locator = locator
-        self.fixed_bytes = sum(_width_bytes(field.type) for field in schema)
+        self.fixed_bytes = OBJECT_BYTES + sum(_width_bytes(field.type) for field in schema)
         self._sized = [(one.name, _SIZED[one.type]) for one in schema if one.type in _SIZED]
         self._optional = {one.name for one in schema if one.nullable}
 
@@ -87,7 +89,7 @@ class Sizes:
         return not self._sized
 
     def of(self, data: object) -> int:
-        """Bytes of one row; of what lies deeper than its own columns, an estimate.
+        """Bytes of one row; texts and lists deeper than its own columns are not measured.
 
         Raises:
             TypeError: a text or a blob is none; the text names the column.

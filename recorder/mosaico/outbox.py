@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from recorder.errors import RemoteAwayError, RemoteError
 from recorder.mosaico import encode
-from recorder.mosaico.buffer import AbortedError, Buffer, Limits
+from recorder.mosaico.buffer import Buffer, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,8 +162,6 @@ class Outbox:
     def _send_batch(self, stream: PutStream, batch: pa.RecordBatch) -> None:
         limit_bytes = self._server.most_batch_bytes
         for piece in encode.pieces(batch, min(limit_bytes, 2 * self._limits.batch_bytes)):
-            if self.buffer.is_aborted:
-                raise AbortedError(self._locator)
             size_bytes = pa.ipc.get_record_batch_size(piece)
             if size_bytes <= limit_bytes:
                 stream.write(piece)

@@ -1,4 +1,4 @@
-"""What happens when an exception leaves a writing block."""
+"""What happens when an exception leaves a writing block; `docs/writing.md` has the whole matrix."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from enum import Enum
 class SessionLevelErrorPolicy(Enum):
     """What becomes of a session that an exception ended.
 
-    Neither is carried out for a lost link alone: without the server nothing can be, and the
-    exception that says so reaches the caller.
+    A policy that cannot be carried out, because the server is away or the key too weak, is an error
+    of its own, and the session stays unlocked.
     """
 
     Report = "report"
-    """Deliver what is buffered, leave one error note on the sequence, finalize the session."""
+    """Deliver what is buffered, leave one error note on the sequence, finalize what is whole."""
 
     Delete = "delete"
     """Remove what this session wrote: the whole sequence if the session made it."""
 
 
 class TopicLevelErrorPolicy(Enum):
-    """What an exception inside ``with topic_writer:`` does to that topic and to the others."""
+    """What a failure of one topic does to it and to the others.
+
+    That is an exception inside ``with topic_writer:``, a row that cannot be encoded, and a broken
+    stream. A topic whose stream broke cannot go on: its later rows are counted as ignored.
+    """
 
     Raise = "raise"
     """Let it through, so that the session's policy decides."""

@@ -108,25 +108,26 @@ class SessionWriter:
 
     def _finish(self) -> None:
         """End every topic, whatever happens to its neighbours, then the session."""
-        failures = self._deliver() or self._end_topics()
+        failures = self._deliver() or self._end_topics() or self._finalize()
         if failures:
+            self._carry_out(failures)
             raise failures[0]
-        self._finalize()
 
-    def _report(self, error: BaseException) -> None:
+    def _report(self, errors: list[BaseException]) -> None:
         """Deliver all buffers, then say what happened, then finalize what is whole."""
-        self._deliver()
+        errors += [one for one in self._deliver() if one not in errors]
         session = f"session {self.session.locator}"
-        lost: RemoteError | None = None
+        told = "; ".join(f"{type(one).__name__}: {one}" for one in errors)
+        lost: list[BaseException] = []
         try:
-            self._server.notify_once(self._name, session, f"{type(error).__name__}: {error}")
+            self._server.notify_once(self._name, session, told)
         except RemoteError as failure:
-            lost = failure
+            lost.append(failure)
         self._end_topics()
-        lost = next((one.broken for one in self._topics if one.broken), None) or lost
-        if lost is not None:
-            raise lost
-        self._finalize()
+        lost += [one.broken for one in self._topics if one.broken is not None]
+        lost = lost or self._finalize()
+        if lost:
+            raise lost[0]
 
     def _delete(self) -> None:
         for topic in self._topics:
@@ -139,18 +140,18 @@ class SessionWriter:
         """Delete what this session wrote."""
         self._server.delete_session(self.session.locator, self.session.uuid)
 
-    def _deliver(self) -> list[ValueError | RemoteError]:
+    def _deliver(self) -> list[BaseException]:
         for topic in self._topics:
             topic.begin_flush()
         return self._failures_of(TopicWriter.flush)
 
-    def _end_topics(self) -> list[ValueError | RemoteError]:
+    def _end_topics(self) -> list[BaseException]:
         for topic in self._topics:
             topic.begin_finish()
         return self._failures_of(TopicWriter.finish)
 
-    def _failures_of(self, step: Callable[[TopicWriter], None]) -> list[ValueError | RemoteError]:
-        failures: list[ValueError | RemoteError] = []
+    def _failures_of(self, step: Callable[[TopicWriter], None]) -> list[BaseException]:
+        failures: list[BaseException] = []
         for topic in self._topics:
             try:
                 step(topic)
@@ -158,22 +159,26 @@ class SessionWriter:
                 failures.append(failure)
         return failures
 
-    def _finalize(self) -> None:
-        if self._topics:  # the server refuses to finalize a session without topics
-            self._server.finalize_session(self.session.uuid)
+    def _finalize(self) -> list[BaseException]:
+        try:
+            if self._topics:  # the server refuses to finalize a session without topics
+                self._server.finalize_session(self.session.uuid)
+        except RemoteError as failure:
+            return [failure]
+        return []
 
-    def _carry_out(self, error: BaseException) -> None:
+    def _carry_out(self, errors: list[BaseException]) -> None:
         policy = self._on_error
         try:
             if policy is SessionLevelErrorPolicy.Report:
-                self._report(error)
+                self._report(errors)
             else:
                 self._delete()
         except RemoteError as failure:
             raise type(failure)(
                 f"sequence {self._name}: {policy.name} failed, session {self.session.locator}"
                 f" stays unlocked: {failure}"
-            ) from error
+            ) from errors[0]
 
     def __exit__(
         self,
@@ -183,18 +188,11 @@ class SessionWriter:
     ) -> None:
         try:
             if error is None:
-                self._finish_or_carry_out()
+                self._finish()
             else:
-                self._carry_out(error)
+                self._carry_out([error])
         finally:
             # Nothing to do but after a second exception, such as Ctrl-C during all this. Then no
             # thread may go on and end its stream cleanly.
             for topic in self._topics:
                 topic.begin_abort()
-
-    def _finish_or_carry_out(self) -> None:
-        try:
-            self._finish()
-        except (ValueError, RemoteError) as failure:
-            self._carry_out(failure)
-            raise

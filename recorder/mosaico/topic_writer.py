@@ -58,6 +58,7 @@ class TopicWriter:
         self._policy = policy
         self._schema = ontology.schema_of(ontology_type)
         self._sizes = encode.Sizes(locator, self._schema)
+        self._row_bytes = self._sizes.fixed_bytes if self._sizes.are_fixed else 0
         self._note_numbers = itertools.count(1)
         self._failure: ValueError | RemoteError | None = None
         self._ignored_rows = 0
@@ -98,8 +99,7 @@ class TopicWriter:
         data = message.data
         if type(data) is not self._type:
             self._check(data)
-        sizes = self._sizes
-        if not self._buffer.add(message, sizes.fixed_bytes if sizes.are_fixed else sizes.of(data)):
+        if not self._buffer.add(message, self._row_bytes or self._sizes.of(data)):
             self._ignored_rows += self._failure is None
         if self._failure is not None:
             self._raise_failure()

@@ -63,6 +63,7 @@ _OTHER_KEY = (
     ("missing api key", "no API key was given"),
     ("revoked", "the API key was revoked"),
     ("not enough permissions", "the API key is too weak"),
+    ("api key does not exist", "the API key is unknown or was revoked"),
     ("api key", "the API key is not accepted"),
 )
 _QUOTED = re.compile("'[^']*'")  # names, which may be any words

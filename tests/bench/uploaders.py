@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from multiprocessing.pool import Pool
 
 #: As the uploader sends them: rows of 1 kHz, pictures of a front camera.
-IMU_ROWS, FRAMES, FRAME_BYTES = 10_000, 10, 300_000
+IMU_ROWS, FRAMES, FRAME_BYTES, BATCHES = 10_000, 10, 300_000, 4
 #: Processes that play vehicles: Python's own lock must not be what is measured.
 PLAYERS = 2
 END_S = 20
@@ -73,7 +73,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench.uploaders", description=__doc__)
     parser.add_argument("--vehicles", type=int, default=50, help="at once, 50")
-    parser.add_argument("--parts", type=int, default=4, help="topics of each kind per vehicle, 4")
+    parser.add_argument("--parts", type=int, default=2, help="topics of each kind per vehicle, 2")
     return parser.parse_args()
 
 
@@ -82,8 +82,8 @@ def _say(line: str) -> None:
 
 
 def _print(who: str, told: Told, work: int, more_mb: float) -> None:
-    rows = work * (IMU_ROWS + FRAMES)
-    size_mb = work * (_imu().nbytes + _frames().nbytes) / 1e6
+    rows = work * BATCHES * (IMU_ROWS + FRAMES)
+    size_mb = work * BATCHES * (_imu().nbytes + _frames().nbytes) / 1e6
     worst = max(told.puts_s)
     _say(
         f"{who:14} {told.whole_s:6.1f} s  {rows / told.whole_s:8.0f} rows/s"
@@ -151,7 +151,7 @@ def _vehicle(url: str, parts: int) -> list[float]:
                     metadata={},
                 )
                 begin_s = time.perf_counter()
-                client.put(locator, topic, ontology.schema(tag), [batch])
+                client.put(locator, topic, ontology.schema(tag), BATCHES * [batch])
                 taken_s.append(time.perf_counter() - begin_s)
         client.finalize_session(session.uuid)
     return taken_s
@@ -181,7 +181,7 @@ def _missing_rows(url: str, pairs: int) -> int:
     with MosaicoClient.connect_url(url, timeout_s=60) as client:
         found = [client.describe_sequence(name) for name in client.sequences()]
     held = sum(topic.row_count or 0 for one in found if one for topic in one.topics if topic.locked)
-    return pairs * (IMU_ROWS + FRAMES) - held
+    return pairs * BATCHES * (IMU_ROWS + FRAMES) - held
 
 
 if __name__ == "__main__":

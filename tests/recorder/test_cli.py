@@ -60,6 +60,8 @@ def test_the_commands_of_the_issue_are_there_and_in_its_order() -> None:
         "decode",
         "upload",
         "ground",
+        "watch",
+        "replay",
         "demo",
     ]
     listed = call("--help").output
@@ -75,7 +77,19 @@ def test_each_command_says_what_it_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["check", "status", "sessions", "show", "verify", "upload", "ground", "demo"]
+    "name",
+    [
+        "check",
+        "status",
+        "sessions",
+        "show",
+        "verify",
+        "upload",
+        "ground",
+        "watch",
+        "replay",
+        "demo",
+    ],
 )
 def test_what_prints_facts_can_print_json(name: str) -> None:
     assert "--json" in call(name, "--help").output
@@ -131,6 +145,13 @@ def test_help_imports_neither_validator_nor_tables_nor_arrow() -> None:
         ["sessions", "--server", "foo"],
         ["show", "x", "--server", "grpc://a:0"],
         ["ground", "--port", "70000"],
+        ["watch"],
+        ["watch", "--server", "foo"],
+        ["replay", "x"],
+        ["replay", "x", "--server", "grpc://a:0"],
+        ["replay", "x", "--server", "grpc://a:1", "--from", "yesterday"],
+        ["replay", "x", "--server", "grpc://a:1", "--speed", "0"],
+        ["replay", "x", "--server", "grpc://a:1", "--to-file", "/f", "--speed", "2"],
         ["ground", "--certificate", __file__],
         ["sessions", "--spool", "/tmp", "--server", "grpc://a:1"],
         ["sessions", "--spool", "/proc"],

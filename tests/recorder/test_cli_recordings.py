@@ -284,7 +284,11 @@ def test_sessions_of_a_server_are_told_by_their_newest_record(made: Made, statio
         put_lines(client, "live", "recorder/session/p000001", {**beat, "revision": 2}, beat)
     found = {one["sequence"]: one for one in facts("sessions", "--server", station)}
     assert list(found) == ["done", "live", "new"]
-    assert found["done"] == {**from_here, "sequence": "done", "is_announcement": False}
+    told = {key: found["done"].pop(key) for key in ("silent_s", "period_s", "received_utc_ns")}
+    assert told["silent_s"] < 60
+    seen = {"sequence": "done", "is_announcement": False, "life": "ended"}
+    assert found["done"] == {**from_here, **seen}
+    assert [found[name]["life"] for name in ("live", "new")] == ["live", "live"]
     assert (found["live"]["is_announcement"], found["new"]["is_announcement"]) == (False, True)
     assert found["live"]["state"] == "open"
     assert found["live"]["revision"] == beat["revision"]
@@ -325,6 +329,7 @@ def test_a_station_that_checks_keys_knows_those_that_were_made_for_it(tmp_path: 
         url = process.stdout.readline().strip()
         key = tmp_path / "key"
         key.write_text(facts("ground", "--dir", folder, "--new-key", "read")["key"])
+        key.chmod(0o600)
         refused = call("sessions", "--server", url)
         assert refused.exit_code == 1
         assert "API key" in refused.stderr

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import json
 
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
+from click.testing import CliRunner
 
+from recorder.cli import recorder
 from recorder.errors import RemoteAwayError, RemoteRefusedError
 from recorder.ground import GroundStation
 from recorder.ground.refusals import RefusedError, UnknownError
@@ -153,19 +154,39 @@ def test_a_permission_that_does_not_exist_and_an_unknown_key_are_refused(station
         station.keys.revoke("00000000")
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A private key and a certificate for the loopback address, signed by itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -keyout key.pem -out cert.pem -subj /CN=localhost"
-        " -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
+def call(*arguments):
+    return CliRunner().invoke(recorder, [str(one) for one in arguments])
+
+
+def test_keys_are_made_listed_and_revoked_by_command_while_the_station_serves(station, tmp_path):
+    command = ("ground", "--dir", tmp_path / "ground")
+    key = call(*command, "--new-key", "read,write", "--for", "bench laptop").stdout.strip()
+    with MosaicoClient.connect_url(station.url, api_key=key) as client:
+        assert client.sequences() == []
+        [listed] = json.loads(call(*command, "--list-keys", "--json").stdout)
+        assert listed.pop("created_at_ns") > 0
+        assert listed == {
+            "fingerprint": key[-8:],
+            "permissions": "read write",
+            "description": "bench laptop",
+            "revoked_at_ns": None,
+        }
+        assert call(*command, "--revoke-key", key[-8:]).exit_code == 0
+        with pytest.raises(RemoteRefusedError, match="revoked"):
+            client.sequences()
+    shown = call(*command, "--list-keys").stdout
+    assert key[-8:] in shown
+    assert key[5:37] not in shown
+
+
+def test_wrong_use_of_keys_by_command_is_told(tmp_path):
+    command = ("ground", "--dir", tmp_path / "ground")
+    unknown = call(*command, "--revoke-key", "00000000")
+    assert (unknown.exit_code, unknown.stderr) == (
+        1,
+        "Error: there is no key 00000000; --list-keys tells which\n",
     )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=30)
-    return (folder / "cert.pem").read_bytes(), (folder / "key.pem").read_bytes()
+    assert call(*command, "--new-key", "read", "--list-keys").exit_code == 2
 
 
 def test_over_tls_a_client_with_the_right_root_writes(tmp_path, bench, certificate):

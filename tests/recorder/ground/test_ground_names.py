@@ -67,10 +67,3 @@ def test_metadata_come_back_as_they_were_given(client):
     given = {"recording": {"id": "0190-ab", "n": 9_007_199_254_740_993, "x": [1.5, None, "ü"]}}
     client.create_sequence("drive", given)
     assert client.describe_sequence("drive").user_metadata == given
-
-
-def test_the_catalogue_tells_which_sequence_holds_which_recording(station, client):
-    client.create_sequence("a", {"recording": {"id": "0190-aa"}})
-    client.create_sequence("b", {"recording": {}})
-    client.create_sequence("c", {})
-    assert station.catalogue.recordings() == {"a": "0190-aa"}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
+import itertools
 import json
 
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from recorder.ground import clusters
 from recorder.mosaico import ontology
 
 DRIVES = {
@@ -209,3 +214,53 @@ def test_rows_are_searched_for_values(ask, wanted, found):
 def test_what_cannot_be_meant_is_refused(ask, query):
     with pytest.raises(pa.ArrowInvalid):
         ask(**query)
+
+
+def test_the_examples_of_clusters_are_true():
+    tried = doctest.testmod(clusters)
+    assert (tried.attempted, tried.failed) == (3, 0)
+
+
+times_of_topics = st.lists(
+    st.lists(st.integers(0, 60), min_size=1, unique=True), min_size=2, max_size=3
+)
+
+
+@given(times_of_topics, st.integers(1, 8))
+def test_clusters_hold_every_time_once_and_meet_where_all_have_one(lists, gap_ns):
+    found = [list(clusters.clusters(sorted(times), gap_ns)) for times in lists]
+    for times, some in zip(lists, found, strict=True):
+        for time_ns in times:
+            assert sum(one.start_ns <= time_ns <= one.end_ns for one in some) == 1
+        assert all(b.start_ns - a.end_ns > gap_ns for a, b in itertools.pairwise(some))
+
+    def all_have(time_ns):
+        return all(any(one.start_ns <= time_ns <= one.end_ns for one in some) for some in found)
+
+    met = list(clusters.intersections(found, 0))
+    for time_ns in range(61):
+        is_met = any(one.start_ns <= time_ns <= one.end_ns for one in met)
+        assert is_met == all_have(time_ns)
+
+
+@pytest.mark.parametrize(
+    ("action", "request_"),
+    [
+        ("topic_filter_clusterize", {"locator": "drive-1/car/imu", "ontology": {}}),
+        ("topic_filter_clusterize", {"locator": "drive-1/car/imu", "ontology": {"GPS.x": {}}}),
+        (
+            "topic_filter_clusterize",
+            {"locator": "drive-1/car/imu", "ontology": {"GPS.status.status": {"$eq": 1}}},
+        ),
+        ("topic_filter_intersect", {"topics": [{"locator": "drive-1/car/imu"}]}),
+        (
+            "topic_filter_intersect",
+            {"topics": [{"locator": "drive-1/car/imu"}, {"locator": "drive-2/car/imu"}]},
+        ),
+        ("topic_filter_intersect", {"topics": 7}),
+    ],
+    ids=str,
+)
+def test_clusters_that_cannot_be_meant_are_refused(server, action, request_):
+    with fl.FlightClient(server.url) as flight, pytest.raises(pa.ArrowInvalid):
+        list(flight.do_action(fl.Action(action, json.dumps(request_).encode())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -58,9 +60,9 @@ def test_a_run_is_opened_only_when_all_rows_before_it_are_out():
 
 @pytest.fixture
 def rows_on_disk(tmp_path):
-    made = store.Store(tmp_path / "rows")
-    made.open_folder("topic")
-    return made
+    with closing(store.Store(tmp_path / "rows")) as made:
+        made.open_folder("topic")
+        yield made
 
 
 def write(rows_on_disk, *batches_of_times):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import pytest
 
+from recorder.ground.store import Store
 from recorder.mosaico import Message, String
 from tests.known import known
 from tests.recorder.mosaico.link import Link
@@ -54,3 +56,19 @@ def link(station):
     carrying = Link(station.port)
     yield carrying
     carrying.close()
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Until it is set, the station stores no picture: a server that lives and does not move."""
+    opened = threading.Event()
+    whole_write = Store.write
+
+    def write(store, folder, number, batch):
+        if "format" in batch.schema.names:
+            opened.wait(60)
+        return whole_write(store, folder, number, batch)
+
+    monkeypatch.setattr(Store, "write", write)
+    yield opened
+    opened.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import signal
 import threading
 from typing import Any
@@ -10,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from recorder.errors import RemoteAwayError
-from recorder.ground.store import Store
 from recorder.mosaico import (
     GPS,
     CompressedImage,
@@ -18,6 +19,7 @@ from recorder.mosaico import (
     Limits,
     Message,
     MosaicoClient,
+    PutStream,
     SessionLevelErrorPolicy,
     String,
     TopicLevelErrorPolicy,
@@ -40,34 +42,21 @@ class InterruptError(BaseException):
     """Something that comes at any moment, like Ctrl-C."""
 
 
-@pytest.fixture
-def gate(monkeypatch):
-    """Until it is set, the station stores no picture: a server that lives and does not move."""
-    opened = threading.Event()
-    whole_write = Store.write
-
-    def write(store, folder, number, batch):
-        if "format" in batch.schema.names:
-            opened.wait(60)
-        return whole_write(store, folder, number, batch)
-
-    monkeypatch.setattr(Store, "write", write)
-    yield opened
-    opened.set()
-
-
 def frame(number, size_bytes=FRAME_BYTES):
     return Message(timestamp_ns=number, data=CompressedImage(data=bytes(size_bytes), format="raw"))
 
 
 def push_until_full(camera):
     """Push frames until there is no room; return how many were taken."""
-    taken = 0
-    with pytest.raises(RemoteAwayError, match=r"drive/camera: no room within 0\.5 s"):
-        while taken < 100:
-            camera.push(frame(taken))
-            taken += 1
-    return taken
+    taken = itertools.count()
+
+    def push():
+        while True:
+            camera.push(frame(next(taken)))
+
+    with pytest.raises(RemoteAwayError, match=r"drive/camera: no room within \d"):
+        push()
+    return next(taken) - 1
 
 
 def test_each_topic_has_a_connection_of_its_own(link, asked):
@@ -82,8 +71,10 @@ def test_each_topic_has_a_connection_of_its_own(link, asked):
 
 
 def test_a_stuck_topic_holds_up_no_other_and_loses_nothing(client, asked, gate):
+    # Patient enough for a busy machine once the gate is open.
+    limits = dataclasses.replace(IMPATIENT, timeout_s=3.0)
     with client.sequence_create("drive", {}) as writer:
-        camera = writer.topic_create("camera", {}, CompressedImage, limits=IMPATIENT)
+        camera = writer.topic_create("camera", {}, CompressedImage, limits=limits)
         notes = writer.topic_create("notes", {}, String)
         taken = push_until_full(camera)
         for time_ns in range(1000):
@@ -91,18 +82,26 @@ def test_a_stuck_topic_holds_up_no_other_and_loses_nothing(client, asked, gate):
         notes.finish()
         assert asked.held(client).topics == {"camera": (0, False), "notes": (1000, True)}
         gate.set()
+        wait_until(lambda: asked.rows_of(client, "drive/camera") == taken)
     assert asked.held(client) == Held({"camera": (taken, True), "notes": (1000, True)}, [True], 0)
 
 
 def test_a_full_buffer_holds_no_more_than_its_bound(client, gate):
-    with client.sequence_create("drive", {}) as writer:
-        camera = writer.topic_create("camera", {}, CompressedImage, limits=IMPATIENT)
-        push_until_full(camera)
-        with pytest.raises(RemoteAwayError, match=r": (2|3)\d{6} bytes wait to be sent"):
-            camera.push(frame(101))
-        with pytest.raises(RemoteAwayError, match="no room"):
-            camera.push_batch(encode.batch([frame(102)], ontology.schema("CompressedImage")))
-        gate.set()
+    one = encode.batch([frame(102)], ontology.schema("CompressedImage"))
+
+    def write():
+        with client.sequence_create("drive", {}, SessionLevelErrorPolicy.Delete) as writer:
+            camera = writer.topic_create("camera", {}, CompressedImage, limits=IMPATIENT)
+            push_until_full(camera)
+            with pytest.raises(RemoteAwayError, match=r": (2|3)\d{6} bytes wait to be sent"):
+                camera.push(frame(101))
+            with pytest.raises(RemoteAwayError, match="no room"):
+                camera.push_batch(one)
+            gate.set()
+            raise InterruptError
+
+    with pytest.raises(InterruptError):
+        write()
 
 
 def test_a_row_larger_than_the_whole_buffer_goes_alone(client):
@@ -163,10 +162,11 @@ def test_a_second_interrupt_while_the_session_ends_commits_nothing(client, asked
 
     def write():
         with client.sequence_create("drive", {}) as writer:
-            camera = writer.topic_create("camera", {}, CompressedImage)
-            camera.push(frame(1))
-            camera.flush()
-            camera.push(frame(2))
+            limits = Limits(waiting_bytes=1000 * FRAME_BYTES)
+            camera = writer.topic_create("camera", {}, CompressedImage, limits=limits)
+            picture = CompressedImage(data=bytes(FRAME_BYTES), format="raw")
+            for number in range(200):  # more than gRPC takes in
+                camera.push(Message(timestamp_ns=number, data=picture))
             signal.setitimer(signal.ITIMER_REAL, 0.5)
             raise KeyboardInterrupt
 
@@ -249,13 +249,22 @@ def test_several_threads_push_into_one_topic(client, asked):
     assert stored == list(range(4000))
 
 
-def test_a_batch_goes_behind_the_rows_that_were_pushed_before(client, asked):
+def test_a_batch_goes_behind_the_rows_that_were_pushed_before(client, asked, monkeypatch):
+    sent = []
+    whole_write = PutStream.write
+
+    def write(stream, batch):
+        sent.append(batch.column("timestamp_ns").to_pylist())
+        whole_write(stream, batch)
+
+    monkeypatch.setattr(PutStream, "write", write)
     with client.sequence_create("drive", {}) as writer:
         topic = writer.topic_create("notes", {}, String)
         topic.push(asked.note(1))
         topic.push_batch(encode.batch([asked.note(2), asked.note(3)], ontology.schema("String")))
-    assert client.describe_topic("drive/notes").chunks == 2
-    assert [row["timestamp_ns"] for row in rows(client, "drive/notes")] == [1, 2, 3]
+        topic.push(asked.note(4))
+    assert sent == [[1], [2, 3], [4]]
+    assert [row["timestamp_ns"] for row in rows(client, "drive/notes")] == [1, 2, 3, 4]
 
 
 def test_a_batch_that_does_not_fit_the_topic_is_refused_and_the_topic_goes_on(client, asked):

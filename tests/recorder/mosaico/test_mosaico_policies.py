@@ -190,6 +190,28 @@ def test_a_row_that_cannot_be_encoded_costs_no_other_row_and_is_told_at_the_end(
     assert asked.held(client) == Held({"notes": (3, True)}, [True], 1)
 
 
+@pytest.mark.parametrize("error", [None, UserError("boom")])
+def test_the_note_on_the_sequence_tells_of_every_topic_that_left_rows_out(client, asked, error):
+    def write():
+        with client.sequence_create("drive", {}) as writer:
+            for topic in (
+                writer.topic_create("a", {}, String),
+                writer.topic_create("b", {}, String),
+            ):
+                topic.push(asked.note(1))
+                topic.push(asked.note(NO_TIME_NS))
+            if error is not None:
+                raise error
+
+    with pytest.raises(ValueError if error is None else UserError):
+        write()
+    assert asked.held(client) == Held({"a": (1, True), "b": (1, True)}, [True], 1)
+    [noted] = client.notifications("drive")
+    assert ("UserError: boom" in noted.text) == (error is not None)
+    assert "drive/a: 1 rows left out" in noted.text
+    assert "drive/b: 1 rows left out" in noted.text
+
+
 def test_the_push_that_tells_of_an_earlier_row_loses_not_its_own(client, asked):
     with client.sequence_create("drive", {}) as writer:
         topic = writer.topic_create("notes", {}, String)
@@ -199,6 +221,31 @@ def test_the_push_that_tells_of_an_earlier_row_loses_not_its_own(client, asked):
         topic.push(asked.note(1))
         topic.flush()
     assert asked.held(client) == Held({"notes": (1, True)}, [True], 0)
+
+
+def test_report_delivers_every_topic_before_its_note_and_finalizes_after_it(station, client, asked):
+    class Watched(MosaicoClient):
+        at_the_note = None
+
+        def notify(self, locator, text):
+            wait_until(lambda: all(asked.rows_of(client, f"drive/{one}") == 3 for one in "ab"))
+            self.at_the_note = asked.held(client)
+            super().notify(locator, text)
+
+    def write(watched):
+        with watched.sequence_create("drive", {}) as writer:
+            for topic in (
+                writer.topic_create("a", {}, String),
+                writer.topic_create("b", {}, String),
+            ):
+                for time_ns in range(3):
+                    topic.push(asked.note(time_ns))
+            raise UserError
+
+    with Watched(station.url) as watched, pytest.raises(UserError):
+        write(watched)
+    assert watched.at_the_note == Held({"a": (3, False), "b": (3, False)}, [False], 0)
+    assert asked.held(client) == Held({"a": (3, True), "b": (3, True)}, [True], 1)
 
 
 class AnswersLost(MosaicoClient):

@@ -100,22 +100,29 @@ def test_position_and_time_are_those_of_the_drive_to_the_last_digit(
         truth = {row["time"]: row for row in reversed(list(csv.DictReader(file)))}
     compared = 0
     for row in recording.rows["gps"]:
-        seconds = row["header.timestamp.seconds"] % 86_400
-        millis = round(row["header.timestamp.nanoseconds"] / 1e6)
-        clock = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}{millis:03d}"
+        clock = clock_of(row)
         assert row["position.x"] == pytest.approx(float(truth[clock]["latitude"]), abs=1e-8)
         assert row["position.y"] == pytest.approx(float(truth[clock]["longitude"]), abs=1e-8)
         assert row["position.z"] == pytest.approx(float(truth[clock]["altitude"]), abs=0.01)
         speed_mps = math.hypot(row["velocity.x"], row["velocity.y"])
         assert speed_mps == pytest.approx(float(truth[clock]["speed"]) / 3.6, abs=0.001)
         compared += 1
-    assert compared > 0.9 * SECONDS * 10
+    assert compared > 0.8 * SECONDS * 10
+
+
+def clock_of(row: dict[str, Any]) -> str:
+    """Return a fix's time of day as the drive's file writes it."""
+    seconds = row["header.timestamp.seconds"] % 86_400
+    millis = round(row["header.timestamp.nanoseconds"] / 1e6)
+    return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}{millis:03d}"
 
 
 def test_the_mean_motion_is_that_of_the_drive(recording: Recording, drive: Path) -> None:
     with drive.open() as file:
         logged = list(csv.DictReader(file))
-    begin_s = float(logged[0]["millis"]) / 1e3
+    # The first fix that was recorded need not be the drive's first: a slow start misses some.
+    clock = clock_of(recording.rows["gps"][0])
+    begin_s = next(float(row["millis"]) / 1e3 for row in logged if row["time"] == clock)
     at_s = [float(row["millis"]) / 1e3 - begin_s for row in logged]
     first_fix_s = recording.times_s("gps")[0]
     rows = [

@@ -11,9 +11,9 @@ All integers are little-endian. A record is a header of 120 bytes and its payloa
         16    8  position: bytes that the lane wrote into this ring before this record; never wraps
         24    8  first sequence number
         32    4  rows: samples in the payload of a data record, 0 in every other kind
-        36    4  payload length in bytes, 0 to `MOST_PAYLOAD_BYTES`
+        36    4  payload length in bytes, at most 67108864 (64 MiB)
         40    8  boot_ns: CLOCK_BOOTTIME of row 0, signed
-        48    8  period_ns: row i is at boot_ns + i * period_ns
+        48    8  period_ns: row i is at boot_ns + i * period_ns, signed
         56    8  expected: samples that the device's own time says it had to give since the epoch
                  began, this record included
         64   48  six counts of samples lost since the epoch began, 8 bytes each, in the order of
@@ -31,8 +31,11 @@ A record is valid at a place if and only if
 So bytes of the ring's last lap, of another ring, or a record inside somebody's payload never count.
 
 Payload of a data record: `rows` rows of the width that the lane's schema says, back to back; if the
-schema has a blob, one row and then the blob. Of an anchor: `Anchor`. Of a mark or an event: UTF-8
-JSON, one object.
+schema has a blob, one row and then the blob. A row is the schema's fields in their order without
+padding; a field's type is ``<`` or ``>`` (byte order), ``i u f`` (signed, unsigned, float) and its
+bytes, as in ``>i2``. Of an anchor: boot_ns, CLOCK_MONOTONIC_RAW, UTC and its uncertainty, each a
+signed 64-bit number of ns, and a byte for the source: 0 none, 1 rtc, 2 ntp, 3 gps, 4 pps. Of a mark
+or an event: UTF-8 JSON, one object.
 
 Sequence numbers count samples from 0 at acquisition. A record that is not data carries the number
 that the next sample will have, and takes none. Losses are cumulative counts, not deltas: a lost

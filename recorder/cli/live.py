@@ -53,7 +53,8 @@ def run(config_file: Path) -> None:
 def status(config_file: Path, run_dir: Path | None, as_json: bool) -> None:
     """Show what each process of the recorder that runs here says of itself.
 
-    Exit code 1: nothing runs, or a process has been silent for more than 5 s.
+    Exit code 1: nothing runs, a process has been silent for more than 5 s, or the disk does not
+    take what is recorded.
     """
     signs = life.all_signs(run_dir or load(config_file).spool.run_dir)
     now = boot_ns()
@@ -66,7 +67,8 @@ def status(config_file: Path, run_dir: Path | None, as_json: bool) -> None:
         _print(signs)
     else:
         click.echo("No recorder runs here.", err=True)
-    raise SystemExit(0 if signs and not any(one["silent"] for one in signs.values()) else 1)
+    is_wrong = any(one["silent"] or one.get("trouble") for one in signs.values())
+    raise SystemExit(0 if signs and not is_wrong else 1)
 
 
 def _print(signs: dict[str, dict[str, Any]]) -> None:

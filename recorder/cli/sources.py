@@ -28,7 +28,7 @@ def open_spool(place: Path) -> Spool:
     """
     for directory in (place, place / "spool"):
         try:
-            return Spool(directory)
+            return Spool.current(directory)
         except SpoolFormatError:
             raise
         except SpoolError:

@@ -4,62 +4,148 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
-from recorder.cli import options
-from recorder.cli.console import console, print_json, progress
+from recorder.cli import options, words
+from recorder.cli.console import console, print_json
 from recorder.cli.processes import become
 from recorder.configfile import check_files, load
+from recorder.upload import wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from recorder.config import Config
+    from recorder.upload.compare import Compared
     from recorder.uploader import Summary
 
 
 @click.command()
+@click.argument("session_id", metavar="[ID]", default="")
 @options.config
 @click.option(
     "--server",
     help="Send there, such as grpc://host:6726.  [default: from the configuration]",
     show_default=False,
 )
+@click.option("--once", "way", flag_value="once", default=True, help="Send, and end: the default.")
 @click.option(
-    "--serve", is_flag=True, help="Become the upload process, as systemd starts it, and go on."
+    "--serve",
+    "way",
+    flag_value="serve",
+    help="Become the upload process, as systemd starts it, and go on.",
+)
+@click.option(
+    "--now", "way", flag_value="now", help="Wake the upload process that runs, and do no more."
+)
+@click.option(
+    "--verify-all",
+    "way",
+    flag_value="verify",
+    help="Send nothing: read back all that the server got, and compare it row by row.",
+)
+@click.option(
+    "--over-cap",
+    is_flag=True,
+    help="Send ID although the month's bytes are used up; with --now: let the process that runs.",
+)
+@click.option(
+    "--anew",
+    is_flag=True,
+    help="Send all of ID that the spool still holds, whatever another server got.",
 )
 @options.as_json
-def upload(config_file: Path, server: str | None, serve: bool, as_json: bool) -> None:
+def upload(config_file: Path, way: str, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - click gives options by name
     """Send every finished recording that waits in the spool to the server, and end.
 
-    What the server refused before is tried again. It may be interrupted and started anew as often
-    as needed: nothing is sent twice. Exit code 1: something could not be sent.
+    With ID (its first characters are enough) only that one. What the server refused before is tried
+    again. It may be interrupted and started anew as often as needed: nothing is sent twice. Exit
+    code 1: something could not be sent, or is not on the server as it was sent.
     """
+    server, session_id = asked["server"], asked["session_id"]
+    if (asked["over_cap"] or asked["anew"]) and not session_id:
+        raise click.UsageError("--over-cap and --anew need the ID of a recording")
     config = load(config_file, {"upload": {"server": server}} if server is not None else None)
     check_files(config)
-    if serve:
+    if way == "serve":
         become(config, "recorder.uploader")
+    elif way == "now":
+        _wake(config, session_id if asked["over_cap"] else "")
+        return
+    ok = _verify(config, as_json) if way == "verify" else _send(config, asked, as_json)
+    raise SystemExit(0 if ok else 1)
+
+
+def _wake(config: Config, over_cap: str) -> None:
+    order = (wake.OVER_CAP, over_cap) if over_cap else (wake.NOW,)
+    wake.tell(config.spool.run_dir / wake.SOCKET, *order)
+
+
+def _send(config: Config, asked: dict[str, Any], as_json: bool) -> bool:
     uploader = importlib.import_module("recorder.uploader")  # pyarrow is not for `become`
-    with progress("sending") as show:
-        summary = uploader.upload_once(config, _bar(show))
+    with _progress("sending") as bar:
+        session_id, anew = asked["session_id"], asked["session_id"] if asked["anew"] else ""
+        wish = uploader.Asked(session_id, anew=anew, over_cap=asked["over_cap"])
+        summary = uploader.upload_once(config, _shown(bar), wish)
     if as_json:
         print_json(dataclasses.asdict(summary))
     else:
         _print(summary)
-    raise SystemExit(1 if summary.parked else 0)
+    return not summary.parked
 
 
-def _bar(show: Callable[[int, int], None]) -> Callable[[dict[str, Any]], None]:
+def _verify(config: Config, as_json: bool) -> bool:
+    uploader = importlib.import_module("recorder.uploader")
+    with _progress("reading back") as bar:
+        task = bar.add_task("", total=None, rows="")
+        found = uploader.verify_all(config, lambda size: bar.advance(task, size))
+    if as_json:
+        print_json({key: dataclasses.asdict(one) for key, one in found.items()})
+    else:
+        _print_compared(found)
+    return not any(one.wrong for one in found.values())
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    err = Console(stderr=True)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rows]}"),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        yield bar
+
+
+def _shown(bar: Progress) -> Callable[[dict[str, Any]], None]:
     """Return what turns a backlog that shrinks into a bar that grows."""
+    task = bar.add_task("", total=None, rows="")
     most_bytes = 0
 
     def tell(facts: dict[str, Any]) -> None:
         nonlocal most_bytes
         most_bytes = max(most_bytes, facts["backlog_bytes"])
-        show(most_bytes - facts["backlog_bytes"], most_bytes)
+        left_bytes = max(0, facts["backlog_bytes"] - facts["way_bytes"])
+        rows = f"{words.count(facts['backlog_rows'])} samples left"
+        bar.update(task, completed=most_bytes - left_bytes, total=most_bytes, rows=rows)
 
     return tell
 
@@ -74,3 +160,17 @@ def _print(summary: Summary) -> None:
         out.print(Text(f"{session_id}: refused: {reason}", "red"))
     if not summary.done and not summary.parked:
         out.print("Nothing waits to be sent.")
+
+
+def _print_compared(found: dict[str, Compared]) -> None:
+    out = console()
+    for session_id, one in found.items():
+        rows = f"{words.count(one.rows)} rows compared"
+        if one.digest_rows:
+            rows += f", {words.count(one.digest_rows)} more by their digest"
+        good = f"{session_id}: {one.sequence}: {rows}"
+        out.print(Text(f"{good}, all as sent", "green") if not one.wrong else good)
+        for wrong in one.wrong:
+            out.print(Text(f"  {wrong}", "red"))
+    if not found:
+        out.print("Nothing was sent to this server.")

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 IDENTIFIER_FIELDS = ("vehicle", "start", "id8")
 #: The recorder's own topics are ``recorder/session`` and ``recorder/summary``.
-RESERVED_NAME = "recorder"
+RESERVED_NAMES = ("recorder", "journal")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SERVER = re.compile(r"grpc(\+tls)?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _MOST_PORT = 65_535
+_HOUR = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = re.compile(f"({_HOUR})-({_HOUR})")
 _METADATA_KEY = re.compile(r"[A-Za-z0-9 _-]+")
 
 
@@ -39,6 +41,7 @@ def of_tables(
     yield from _identifier(session.identifier)
     yield from _spool(spool)
     yield from _server(upload)
+    yield from _hours(upload)
 
 
 def is_server(url: str) -> bool:
@@ -81,8 +84,8 @@ def of_lanes(
 def _wrong_name(name: str, names: dict[str, int], numbers: dict[int, str]) -> str | None:
     if not _NAME.fullmatch(name):
         return f"found {shown(name)}; must be of a-z 0-9 _ - and begin with a letter or digit"
-    if name == RESERVED_NAME:
-        return f"found {shown(name)}; this name is kept for the recorder's own topics"
+    if name in RESERVED_NAMES:
+        return f"found {shown(name)}; this name is kept for the recorder's own topics and files"
     if name in names:
         return f"found {shown(name)}; lanes[{names[name]}] has the same name"
     if lane_id(name) in numbers:
@@ -175,3 +178,13 @@ def _server(upload: Upload) -> Iterator[tuple[str, str]]:
             "upload.certificate",
             f"found {shown(upload.certificate)}; needs a server that begins with grpc+tls://",
         )
+
+
+def _hours(upload: Upload) -> Iterator[tuple[str, str]]:
+    for index, span in enumerate(upload.hours):
+        form = _HOURS.fullmatch(span)
+        if form is None or form[1] == form[2]:
+            yield (
+                f"upload.hours[{index}]",
+                f"found {shown(span)}; must be two times of the day, such as '22:00-06:00'",
+            )

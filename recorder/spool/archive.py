@@ -240,6 +240,7 @@ class Archive:
             recording.end(reason, is_destination=self._is_destination)
         except OSError as error:
             raise SpoolError(f"the session's end cannot be written: {error}") from error
+        self.room.stock.follow(recording.session.id)
         # Only now: what was taken and did not become durable is still the rings'.
         self._bases.update(recording.behind())
         self.recording = None

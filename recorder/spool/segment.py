@@ -28,7 +28,11 @@ one. If one follows, what lies between is damage: it is named, and the loss is e
 numbers. If none follows, it is a torn tail, left by a loss of power; zeros to the end of the file
 are no tail, but unused.
 
-The session's journal holds a second copy of the head (entry ``segment``).
+The session's journal, the file ``journal`` one folder up, is lines of text: CRC-32 (zlib) of what
+follows the space in 8 hex digits, a space, a JSON object. Of a segment it holds a second copy of
+the head (entry ``segment``: ``file``, and ``head`` in hex) and, once that is sealed, its length
+(entry ``sealed``: ``file``, ``bytes``): what does not verify before that length is no torn tail but
+damage. Segments of two epochs are in the order in which their first ones were made.
 
 A segment with the magic of a later version is left alone and named, and so is a spool with another
 line in its file ``FORMAT``. A reader of version 1 reads every file of version 1 for ever; the files
@@ -145,6 +149,8 @@ def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
         raise
     except OSError as error:
         raise DamagedError(f"{path}: cannot be read: {error}") from error
+    if raw[:7] == MAGIC[:7] and raw[7:8] > MAGIC[7:8]:
+        raise DamagedError(f"{path}: a segment of version {raw[7]}, this one knows {MAGIC[7]}")
     if SegmentHead.unpack(raw) is None:
         raw = _second_head(path)
     head = SegmentHead.unpack(raw)

@@ -33,10 +33,12 @@ import functools
 import itertools
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from recorder import service
+from recorder.clock import boot_id
 from recorder.errors import DamagedError, SpoolError, SpoolFormatError
 from recorder.record import Anchor
 from recorder.session.session import Session
@@ -49,6 +51,7 @@ log = logging.getLogger(__name__)
 
 _DRAFT = "draft"
 FORMAT = "edge-recorder spool 1\n"
+_OTHER_FORMAT = re.compile(r"edge-recorder spool \d+\n?")
 
 
 class Spool:
@@ -68,19 +71,32 @@ class Spool:
             found = (directory / "FORMAT").read_text(errors="replace")
         except FileNotFoundError:
             raise SpoolError(f"{directory}: not a spool (it has no file FORMAT)") from None
-        if found != FORMAT:
+        #: Whether the mark is damaged; the spool is used all the same.
+        self.is_mark_damaged = found != FORMAT
+        if self.is_mark_damaged and not self._is_ours(found):
             raise SpoolFormatError(
                 f"{directory}: format {found.strip()!r}, this version knows {FORMAT.strip()!r}"
             )
+
+    def _is_ours(self, mark: str) -> bool:
+        """Tell a damaged mark from that of another format: nothing is left of it, or one byte."""
+        if not mark.strip("\0"):
+            return bool(listed(self.directory / "sessions"))
+        if _OTHER_FORMAT.fullmatch(mark):
+            return mark.strip() == FORMAT.strip()
+        pairs = zip(mark, FORMAT, strict=False)
+        return len(mark) == len(FORMAT) and sum(one != other for one, other in pairs) == 1
 
     @classmethod
     def make(cls, directory: Path) -> Spool:
         """Open the spool, or make an empty one where there is none yet."""
         mark = directory / "FORMAT"
-        is_half_made = (
-            mark.exists() and not mark.stat().st_size and not listed(mark.parent / "sessions")
-        )
-        if not mark.exists() or is_half_made:
+        for name in ("sessions", "boots", "aside"):
+            _set_beside(directory / name, is_folder=True)
+        for name in ("FORMAT", "lock", "reserve", f"boots/{boot_id().hex()}/anchors"):
+            _set_beside(directory / name, is_folder=False)
+        is_blank = mark.exists() and not mark.stat().st_size  # a power cut while it was made
+        if not mark.exists() or (is_blank and not listed(directory / "sessions")):
             for name in ("sessions", "boots"):
                 (directory / name).mkdir(parents=True, exist_ok=True)
             # Last and in full: where the file is, there is a spool.
@@ -146,6 +162,8 @@ class Spool:
         try:
             return cls(directory)
         except SpoolFormatError:
+            if not (_beside(directory) / "FORMAT").exists():
+                raise
             return cls(_beside(directory))
 
     def session_ids(self) -> list[str]:
@@ -243,6 +261,16 @@ class Spool:
 
 def _beside(directory: Path) -> Path:
     return directory.with_name(directory.name + "-1")
+
+
+def _set_beside(path: Path, *, is_folder: bool) -> None:
+    """Move something out of a place where the spool needs a folder, or a file; it is kept."""
+    if not os.path.lexists(path) or (path.is_dir() if is_folder else path.is_file()):
+        return
+    names = (f"{path.name}-strange-{number}" for number in itertools.count(1))
+    place = next(one for one in map(path.with_name, names) if not os.path.lexists(one))
+    path.rename(place)
+    log.warning("%s: not the recorder's; moved to %s", path, place.name)
 
 
 def listed(folder: Path) -> list[Path]:

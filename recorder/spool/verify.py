@@ -56,6 +56,8 @@ class _Verifier:
         self._bytes_in_all = sum(path.stat().st_size for path in files)
 
     def run(self) -> SpoolCheck:
+        if self._spool.is_mark_damaged:
+            self._found.problems.append(f"{self._spool.directory / 'FORMAT'}: damaged")
         folders = {path.name for path in self._spool.session_dirs()}
         known = self._spool.session_ids()
         for session_id in [*known, *sorted(folders - set(known))]:
@@ -193,12 +195,13 @@ class _Walk:
         self._noted = [
             hole for one in entries if one["entry"] == "recovered" for hole in one["holes"]
         ]
+        tombs = {one["file"]: one["rows"] for one in entries if one["entry"] == "evicted"}
+        found.evicted = sum(tombs.values())
         for path, hole in self._holes:
             self._hole(path, hole)
         for one in explain(self._gaps, entries):
             found.torn += one.torn
             found.lost_ring += one.lost_ring
-            found.evicted += one.evicted
             found.missing += one.missing
             found.doubled += one.doubled
             if one.missing:

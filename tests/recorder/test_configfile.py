@@ -309,6 +309,10 @@ WRONG = {
         SERVER + '[[lanes]]\nname = "recorder"\ndriver = "mpu6050"',
         ['found "recorder"; this name is kept for the recorder\'s own topics'],
     ),
+    "the name of a session's own file": (
+        SERVER + '[[lanes]]\nname = "journal"\ndriver = "mpu6050"',
+        ['found "journal"; this name is kept for the recorder\'s own topics and files'],
+    ),
     "a name that is there twice": (
         GOOD + '[[lanes]]\nname = "imu"\ndriver = "mpu6050"\naddress = 0x69',
         ["lanes[1].name (lane 'imu'): found \"imu\"; lanes[0] has the same name"],

@@ -185,6 +185,41 @@ def test_a_session_that_is_old_enough_rolls_over_without_losing_a_sample(tmp_pat
         assert {session.end_reason for session in sessions(one)} == {"roll_over", "shutdown"}
 
 
+def test_sessions_that_rolled_over_are_given_up_oldest_first_to_keep_the_maximum(
+    tmp_path: Path,
+) -> None:
+    limits = {"segment_bytes": 65_536, "max_bytes": 400_000}
+    with machine(tmp_path, rate_hz=2000, roll_over_s=0.3, **limits) as one:
+        one.start("spool")
+        one.start("lane")
+        wait_until(lambda: one.sign("spool") and len(Spool(one.spool).session_ids()) >= 9)
+        one.end("lane")
+        one.end("spool")
+        spool = Spool(one.spool)
+        held = [bool(spool.segments(session_id, "imu")) for session_id in spool.session_ids()]
+        assert held == sorted(held), "an older session is held where a newer one was given up"
+        assert not held[0]
+        assert held[-1]
+        assert counts(one)["lost_evicted"] == 0  # counted in each journal, by its tombstones
+        assert_sound(one.spool)
+
+
+@pytest.mark.parametrize("place", ["reserve/x", "aside", "sessions", "lock/x", "boots"])
+def test_something_strange_in_the_recorders_place_is_moved_and_kept(
+    tmp_path: Path, place: str
+) -> None:
+    one = Machine(tmp_path)
+    path = one.spool / place
+    path.parent.mkdir(parents=True)
+    path.write_text("somebody's")
+    spooler = Spooler(one.config)
+    spooler.commit()
+    assert spooler.recording is not None
+    spooler.close()
+    (kept,) = one.spool.glob(f"{place.partition('/')[0]}-strange-1*")
+    assert (kept / "x" if kept.is_dir() else kept).read_text() == "somebody's"
+
+
 def test_a_name_that_was_set_stands_in_every_later_heartbeat(tmp_path: Path) -> None:
     with machine(tmp_path, heartbeat_s=1.0) as one:
         one.start("spool")

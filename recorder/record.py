@@ -235,12 +235,6 @@ def unpack(raw: bytes | memoryview) -> Header | None:
     return header_of(fields) if is_plausible(fields) else None
 
 
-_HEADER_NAMES = (
-    *("kind", "lane", "epoch", "position", "seqno", "rows", "payload_bytes"),
-    *("boot_ns", "period_ns", "expected"),
-)
-
-
 def unpack_fields(raw: bytes | memoryview | mmap.mmap, offset: int = 0) -> tuple[Any, ...]:
     """Return the 20 values of a header as they lie there, whatever they are.
 
@@ -262,8 +256,22 @@ def is_plausible(fields: tuple[Any, ...]) -> bool:
 
 def header_of(fields: tuple[Any, ...]) -> Header:
     """Return the header that `unpack_fields` read."""
-    known = dict(zip(_HEADER_NAMES, fields[KIND:], strict=False))
-    return Header(**known, losses=Losses(*fields[12:16]), crc=fields[CRC])
+    kind, lane, epoch, position, seqno, rows, size, boot, period, expected = fields[2:12]
+    losses = Losses(*fields[12:16])
+    return Header(
+        kind,
+        lane,
+        epoch,
+        position,
+        seqno,
+        rows,
+        size,
+        boot,
+        period,
+        expected,
+        losses,
+        fields[CRC],
+    )
 
 
 def verifies(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recorder.spool.names import segments_in
+from recorder.spool.names import strangers_in
 from recorder.spool.segment import has_head
 from recorder.spool.spool import listed
 
@@ -66,7 +66,7 @@ def _unknown_in(session_dir: Path) -> Iterator[Path]:
         if not one.is_dir() or one.is_symlink():
             yield one
         else:
-            yield from set(listed(one)) - set(segments_in(one))
+            yield from strangers_in(one)
 
 
 def _others(folder: Path, known: set[str]) -> list[Path]:

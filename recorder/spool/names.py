@@ -38,3 +38,17 @@ def segments_in(folder: Path) -> list[Path]:
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def strangers_in(folder: Path) -> list[Path]:
+    """Return what is in a lane's folder and no segment.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        return [
+            folder / one.name
+            for one in entries
+            if not (_NAME.fullmatch(one.name) and one.is_file(follow_symlinks=False))
+        ]

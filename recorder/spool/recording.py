@@ -118,8 +118,9 @@ class Recording:
         remove_evicted(spool, session.id, self._journal.entries)
         mine = water if water is not None and water.session_id == session.id else None
         entries = self._journal.entries
+        sealed = {one["file"]: one["bytes"] for one in entries if one["entry"] == "sealed"}
         for lane, account in zip(self.lanes.values(), told, strict=True):
-            segments = durable(spool, session.id, account.name, mine)
+            segments = durable(spool, session.id, account.name, mine, sealed)
             if mine is not None:
                 remove_undurable(spool, session.id, account.name, [one.name for one, _ in segments])
             self.refused += lane.resume(entries, segments, is_this_boot=is_this_boot)

@@ -186,18 +186,37 @@ def pieces(
     sealed = {one["file"]: one for one in entries if one["entry"] == "sealed"}
     evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
+    whole: Piece | None = None
     for name in _in_order(entries, {**there, **dict.fromkeys(evicted)}):
         entry = sealed.get(name)
-        if name in evicted:
-            if entry is not None:
-                known = Piece.from_dict(entry)
-                yield replace(known, is_evicted=True, is_delivered=evicted[name])
-            continue
-        path, end_bytes = there[name]
-        if entry is not None and end_bytes >= entry["bytes"]:
-            yield replace(Piece.from_dict(entry), path=path)
-        else:
-            yield _read(path, end_bytes, is_open=entry is None)
+        is_whole = entry is not None and name not in evicted and there[name][1] >= entry["bytes"]
+        if whole is not None and not (is_whole and epoch_of(name) == whole.behind.epoch):
+            yield whole
+            whole = None
+        if entry is not None and is_whole:
+            # Counts are cumulative: of many segments in a row only the last one's are needed.
+            whole = _joined(whole, entry, there[name][0])
+        elif name not in evicted:
+            yield _read(*there[name], is_open=entry is None)
+        elif entry is not None:
+            yield replace(Piece.from_dict(entry), is_evicted=True, is_delivered=evicted[name])
+    if whole is not None:
+        yield whole
+
+
+def _joined(earlier: Piece | None, entry: dict[str, Any], path: Path) -> Piece:
+    """Return what sealed segments hold together: those before, and the one of a journal's entry."""
+    if earlier is None:
+        return replace(Piece.from_dict(entry), path=path)
+    return Piece(
+        earlier.before,
+        Counts.from_dict(entry),
+        earlier.rows + entry["rows"],
+        earlier.first_boot_ns or entry["first_boot_ns"],
+        entry["last_boot_ns"] or earlier.last_boot_ns,
+        path,
+        entry["bytes"],
+    )
 
 
 def _in_order(entries: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from recorder.spool.spool import Spool
 
+#: So many of a lane's segments are looked at, whatever the journal says of them.
+_NEWEST = 16
+
 
 @dataclass(frozen=True)
 class Watermark:
@@ -69,7 +72,11 @@ class Watermark:
 
 
 def durable(
-    spool: Spool, session_id: str, lane: str, watermark: Watermark | None
+    spool: Spool,
+    session_id: str,
+    lane: str,
+    watermark: Watermark | None,
+    sealed: Mapping[str, int] | None = None,
 ) -> list[tuple[Path, int]]:
     """Return a lane's segments and how far each may be read and told to the outside.
 
@@ -79,7 +86,11 @@ def durable(
         lane: a lane of the session.
         watermark: that of the machine on which a recorder may be running; None for a spool that
             nobody writes to (a pulled card, or after a loss of power): there all is durable.
+        sealed: lengths by name that are believed without a look, but for the newest: what a device
+            loses that lies about flushes is what it was given last.
     """
     if watermark is not None and watermark.session_id == session_id:
         return watermark.durable(spool, lane)
-    return [(path, path.stat().st_size) for path in spool.segments(session_id, lane)]
+    paths = spool.segments(session_id, lane)
+    known = {path: (sealed or {}).get(path.name) for path in paths[:-_NEWEST]}
+    return [(path, known.get(path) or path.stat().st_size) for path in paths]

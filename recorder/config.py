@@ -186,6 +186,13 @@ class Upload(Table):
         part_s: most data time of one part, 1 to 3600 s.
         drain_s: how long `recorder run` waits at its end for the upload, in s.
         time_wait_s: how long a live part waits for a trusted time, in s of recording.
+        order: which finished recording goes first, after the pinned ones.
+        most_bytes_per_s: of samples; 0: as fast as the link is.
+        hours: when parts may begin, such as ``["22:00-06:00"]``, local time; empty: always.
+        wait_on_metered: whether to wait while NetworkManager calls the network metered.
+        metered_interfaces: those by which nothing is sent, such as ``["wwan0"]``.
+        monthly_bytes: most bytes of samples in a calendar month (UTC); 0: no cap.
+        reread_share: share of parts that are read back and compared before they are freed, 0 to 1.
     """
 
     mode: Literal["live", "after_close", "off"] = "live"
@@ -197,6 +204,13 @@ class Upload(Table):
     part_s: Annotated[float, Bounds(ge=1, le=3600)] = 600.0
     drain_s: Annotated[float, Bounds(ge=0)] = 30.0
     time_wait_s: Annotated[float, Bounds(ge=0)] = 120.0
+    order: Literal["oldest", "newest"] = "oldest"
+    most_bytes_per_s: Annotated[int, Bounds(ge=0)] = 0
+    hours: list[str] = field(default_factory=list)
+    wait_on_metered: bool = False
+    metered_interfaces: list[str] = field(default_factory=list)
+    monthly_bytes: Annotated[int, Bounds(ge=0)] = 0
+    reread_share: Annotated[float, Bounds(ge=0, le=1)] = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +250,7 @@ class Config(Table):
 
     def lane(self, name: str) -> Lane:
         """Return the lane of a name; KeyError if there is none."""
-        for one in self.lanes:
-            if one.name == name:
-                return one
-        raise KeyError(name)
+        return {one.name: one for one in self.lanes}[name]
 
     @property
     def spool_dir(self) -> Path:
@@ -275,12 +286,9 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """Read what `to_json` made; it was validated before it was written."""
     raw = json.loads(text)
-    spool, upload = raw["spool"], raw["upload"]
-    for key in ("directory", "run_dir"):
-        spool[key] = Path(spool[key])
-    for key in ("key_file", "certificate"):
-        upload[key] = Path(upload[key]) if upload[key] else None
-    session = raw["session"]
+    spool, upload, session = raw["spool"], raw["upload"], raw["session"]
+    spool |= {key: Path(spool[key]) for key in ("directory", "run_dir")}
+    upload |= {key: upload[key] and Path(upload[key]) for key in ("key_file", "certificate")}
     session["model"] = Model(**session["model"])
     return Config(
         lanes=[Lane(**one) for one in raw["lanes"]],

@@ -7,47 +7,36 @@ A lost link, a restart or a request to stop costs time, never data.
 
 from __future__ import annotations
 
-import logging
-import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from recorder import status
-from recorder.errors import (
-    ConfigError,
-    RecorderError,
-    RemoteAwayError,
-    RemoteRefusedError,
-    SpoolError,
-)
-from recorder.mosaico import MosaicoClient
-from recorder.service import Notifier, Stop, entry, hold
-from recorder.upload.backlog import Backlog
+from recorder.errors import ConfigError, RecorderError, RemoteAwayError, RemoteRefusedError
+from recorder.service import Stop, entry
+from recorder.spool import journal
+from recorder.spool.spool import Spool
+from recorder.upload import wake
+from recorder.upload.backlog import Asked
+from recorder.upload.compare import Compared, compare
 from recorder.upload.memory import keep_small
+from recorder.upload.source import Source
+from recorder.upload.state import UploadState
+from recorder.upload.worker import REFUSED_PAUSE_S, SIGN_S, StoppedError, Uploader, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from recorder.config import Config
 
-log = logging.getLogger(__name__)
+__all__ = ["Asked", "StoppedError", "Summary", "Uploader", "main", "upload_once", "verify_all"]
 
 LOOK_S = 1.0
 #: Pauses after a lost link, in seconds; the last one stays. Up to as much again comes at random, so
 #: that a fleet does not come back in step.
 PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 150.0)
-#: A refused key is tried again so often: somebody may have changed it.
-REFUSED_PAUSE_S = 60.0
-#: A stream under way may take so long to end after a request to stop; then it is broken off.
-STOP_LIMIT_S = 3.0
-SIGN_S = 1.0
-
-
-class StoppedError(RecorderError):
-    """The process was asked to stop while a stream was under way; the stream was broken off."""
+#: A network that comes and goes wakes it no more often.
+LEAST_PAUSE_S = 0.2
 
 
 @dataclass
@@ -66,205 +55,161 @@ class Summary:
     before: dict[str, str] = field(default_factory=dict)
 
 
-class Uploader:
-    """Everything the upload process holds.
+class Process:
+    """The upload process, which works by itself until it is told to stop.
 
     Args:
         config: the resolved configuration.
         stop: the request to end.
-        by_hand: take every stopped session, whatever the mode, and none that is being recorded.
-        progress: called with the life sign's facts whenever these are renewed.
-
-    Raises:
-        SpoolError: another uploader works on the same journals.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        stop: Stop,
-        *,
-        by_hand: bool = False,
-        progress: Callable[[dict[str, Any]], None] | None = None,
-    ) -> None:
-        self._config = config
+    def __init__(self, config: Config, stop: Stop) -> None:
         self._stop = stop
-        self._progress = progress
-        self._notifier = Notifier()
-        self._lock = _hold(config)
-        self.backlog = Backlog(config, self._tick, by_hand=by_hand)
-        self._client: MosaicoClient | None = None
-        self._state, self._error = "waiting", ""
-        self._next_sign_s = self._stop_limit_s = 0.0
+        self._uploader = Uploader(config, stop)
+        self._waker = wake.Waker(stop, config.spool.run_dir / wake.SOCKET)
+        self._failures = 0
 
     def run(self) -> None:
         """Upload what there is, and what comes, until told to stop."""
-        self._notifier.ready("looking at the spool")
-        failures = 0
+        self._uploader.notifier.ready("looking at the spool")
         while not self._stop.is_set():
-            pause_s = LOOK_S
             try:
-                while self.work() and not self._stop.is_set():
-                    failures = 0
-                self._rest()
-            except RemoteAwayError as error:
-                pause_s = _jittered(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-                failures += 1
-                self._hang_up("away", error)
-            except RemoteRefusedError as error:
-                pause_s = REFUSED_PAUSE_S
-                self._hang_up("parked", error)
+                self._pause(self._drain())
             except StoppedError:
                 break
-            self._pause(pause_s)
-        self._notifier.stopping()
+        self._uploader.notifier.stopping()
 
-    def _rest(self) -> None:
-        stuck = next(iter(self.backlog.parked().values()), "")
-        self._state = "parked" if stuck else "idle" if self.backlog.is_there else "waiting"
-        self._error = stuck
-        self.sign()
+    def _drain(self) -> float:
+        """Do what can be done; return how long to wait then, in s."""
+        uploader = self._uploader
+        try:
+            while uploader.work() and not self._stop.is_set():
+                self._failures = 0
+            uploader.rest()
+        except RemoteAwayError as error:
+            return self._failed("away", str(error))
+        except OSError as error:
+            uploader.backlog.doubt()
+            return self._failed("disk", f"{error.filename or 'journal'}: {error.strerror}")
+        except RemoteRefusedError as error:
+            uploader.hang_up()
+            uploader.say("parked", str(error))
+            return REFUSED_PAUSE_S
+        return LOOK_S
 
-    def _hang_up(self, state: str, error: RecorderError) -> None:
-        if str(error) != self._error:
-            log.warning("%s", error)
-        self._state, self._error = state, str(error)
-        self.hang_up()
-        self.sign()
+    def _failed(self, state: str, error: str) -> float:
+        pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
+        self._failures += 1
+        self._uploader.hang_up()
+        self._uploader.say(state, error)
+        return pause_s * (1 + random.random())
 
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s
-        while (left_s := until_s - time.monotonic()) > 0:
-            if self._stop.wait(min(left_s, SIGN_S)):
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stop.is_set():
+            orders = self._waker.wait(min(left_s, SIGN_S))
+            self._uploader.tick()
+            if orders is not None:
+                self._obey(orders)
+                self._stop.wait(LEAST_PAUSE_S)
                 return
-            self._tick()
 
-    def work(self) -> bool:
-        """Look at the spool and do the next thing that is due.
-
-        Returns:
-            Whether anything was done.
-
-        Raises:
-            RemoteAwayError: the server is not there.
-            RemoteRefusedError: the server refuses the key or a whole recording.
-            StoppedError: the process is to stop.
-        """
-        self.backlog.look()
-        for upload in self.backlog:
-            if upload.step(self._connected):
-                self._state, self._error = "uploading", ""
-                self._tick()
-                return True
-            if upload.log.is_done:
-                self.backlog.forget(upload)
-        return False
-
-    def _connected(self) -> MosaicoClient:
-        if self._client is None:
-            settings = self._config.upload
-            key = _read(settings.key_file)
-            self._client = MosaicoClient.connect_url(
-                settings.server,
-                api_key=key.decode().strip() if key is not None else None,
-                tls_root_certs=_read(settings.certificate),
-            )
-            log.info("connected to %s", settings.server)
-        return self._client
-
-    def hang_up(self) -> None:
-        """Close the connection, if any."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _tick(self) -> None:
-        now_s = time.monotonic()
-        if self._stop.is_set():
-            self._stop_limit_s = self._stop_limit_s or now_s + STOP_LIMIT_S
-            if now_s >= self._stop_limit_s:
-                raise StoppedError("told to stop")
-        if now_s >= self._next_sign_s:
-            self.sign()
-
-    def sign(self) -> None:
-        """Publish the life sign; its `boot_ns` is that of the look at the spool it speaks of."""
-        self._next_sign_s = time.monotonic() + SIGN_S
-        rows, size_bytes = self.backlog.size()
-        facts = {
-            "state": self._state,
-            "server": self._config.upload.server,
-            "error": self._error,
-            "backlog_rows": rows,
-            "backlog_bytes": size_bytes,
-            "sessions_pending": len(list(self.backlog)),
-            "parked": self.backlog.parked(),
-            "drained": self.backlog.is_drained,
-            "done": [*self.backlog.before, *self.backlog.done],
-            "boot_ns": self.backlog.looked_boot_ns,
-        }
-        status.publish(self._config.spool.run_dir, "upload", facts)
-        self._notifier.ping(self._state)
-        if self._progress is not None:
-            self._progress(facts)
+    def _obey(self, orders: list[str]) -> None:
+        """Carry out what was ordered; whatever it was, or if the network changed, look again."""
+        if self._uploader.permit is not None:
+            self._uploader.permit.look()
+        for order in orders:
+            word, _, start = order.partition(" ")
+            if word == wake.OVER_CAP:
+                self._uploader.backlog.allow_over_cap(start)
 
     def close(self) -> None:
         """Let go of everything; may be called twice."""
-        self.hang_up()
-        self.backlog.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-
-def _hold(config: Config) -> int:
-    config.upload_dir.mkdir(parents=True, exist_ok=True)
-    lock = hold(config.upload_dir / ".lock")
-    if lock is None:
-        raise SpoolError(f"{config.upload_dir}: another uploader is at work")
-    return lock
-
-
-def _read(file: Path | None) -> bytes | None:
-    try:
-        return None if file is None else file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from error
-
-
-def _jittered(pause_s: float) -> float:
-    return pause_s * (1 + random.random())
+        self._waker.close()
+        self._uploader.close()
 
 
 def upload_once(
-    config: Config, progress: Callable[[dict[str, Any]], None] | None = None
+    config: Config,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    asked: Asked | None = None,
 ) -> Summary:
     """Upload every session that is not being recorded, and what was parked before, then return.
 
     Args:
-        config: the resolved configuration; the mode does not matter.
+        config: the resolved configuration; mode, hours and metered networks do not matter.
         progress: called about once a second with the life sign's facts.
+        asked: which sessions, and how; the first characters of an id are enough.
 
     Raises:
         ConfigError: no server is configured, or a key or certificate cannot be read.
-        SpoolError: there is no spool, or another uploader is at work.
+        SpoolError: there is no spool or no such session, or another uploader is at work.
         RemoteAwayError: the server is not there; what was done stands, call again.
-        RemoteRefusedError: the server refuses the key or a whole recording.
+        RemoteRefusedError: the server refuses the key.
+        RecorderError: the month's cap does not let it be sent.
     """
-    if not config.upload.server:
-        raise ConfigError("upload.server: no server is configured")
-    uploader = Uploader(config, Stop(), by_hand=True, progress=progress)
+    _server(config)
+    wish = _found(config, asked or Asked())
+    uploader = Uploader(config, Stop(), asked=wish, progress=progress)
     try:
         uploader.backlog.look()
         for upload in uploader.backlog:
             upload.retry()
+            if wish.over_cap:
+                upload.allow_over_cap()
         while uploader.work():
             pass
         uploader.sign()
         backlog = uploader.backlog
-        return Summary(backlog.done, backlog.parked(), backlog.before)
+        if uploader.capped:
+            raise RecorderError(next(iter(uploader.capped.values())))
+        return Summary(backlog.done, uploader.parked(), backlog.before)
     finally:
         uploader.close()
+
+
+def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compared]:
+    """Read back everything that this server got, and compare it row by row with what was sent.
+
+    It changes nothing, and may run beside the upload process.
+
+    Args:
+        config: the resolved configuration.
+        tick: called with the bytes of each batch that was read back.
+
+    Returns:
+        What came of it, by session id.
+
+    Raises:
+        ConfigError: no server is configured, or a key or certificate cannot be read.
+        SpoolError: there is no spool.
+        RemoteAwayError: the server is not there.
+        RemoteRefusedError: the key may not read.
+    """
+    server = _server(config)
+    spool = Spool.current(config.spool_dir)
+    found: dict[str, Compared] = {}
+    with connected(config.upload) as client:
+        for path in sorted(config.upload_dir.glob("[!.]*-*")):
+            state = UploadState(journal.read(path))
+            if state.sequence and state.server in ("", server):
+                source = Source(spool, path.name) if path.name in spool.session_ids() else None
+                found[path.name] = compare(client, state, source, tick)
+    return found
+
+
+def _server(config: Config) -> str:
+    if not config.upload.server:
+        raise ConfigError("upload.server: no server is configured")
+    return config.upload.server
+
+
+def _found(config: Config, asked: Asked) -> Asked:
+    """Return the same with whole ids."""
+    if not asked.session_id:
+        return asked
+    whole = Spool.current(config.spool_dir).find(asked.session_id)
+    return replace(asked, session_id=whole, anew=whole if asked.anew else "")
 
 
 def main(config: Config, stop: Stop) -> None:
@@ -274,11 +219,11 @@ def main(config: Config, stop: Stop) -> None:
         ConfigError: a key or certificate cannot be read.
         SpoolError: another uploader is at work, or the spool is of another format.
     """
-    uploader = Uploader(config, stop)
+    process = Process(config, stop)
     try:
-        uploader.run()
+        process.run()
     finally:
-        uploader.close()
+        process.close()
 
 
 if __name__ == "__main__":

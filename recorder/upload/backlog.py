@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.spool import journal
 from recorder.spool.spool import Spool
+from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark
 from recorder.upload.log import UploadLog
 from recorder.upload.session import SessionUpload
@@ -15,8 +17,26 @@ from recorder.upload.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from recorder.config import Config
+    from recorder.upload.traffic import Traffic
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked to upload by hand, whatever the mode; nothing that is being recorded.
+
+    Args:
+        session_id: only this session; empty: all.
+        anew: id of a session of which another server holds a part, or all: it is sent as if nothing
+            of it were delivered, as far as the spool still has it; empty: none.
+        over_cap: let what is asked for pass the month's cap.
+    """
+
+    session_id: str = ""
+    anew: str = ""
+    over_cap: bool = False
 
 
 class Backlog:
@@ -24,35 +44,56 @@ class Backlog:
 
     Args:
         config: the resolved configuration.
-        by_hand: every stopped session is due, whatever the mode, and none that is being recorded.
-        tick: as for `SessionUpload`.
+        traffic: the month's account.
+        sending: as for `SessionUpload`.
+        asked: what a person asked for, or None: work by itself.
     """
 
-    def __init__(self, config: Config, tick: Callable[[], None], *, by_hand: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        traffic: Traffic,
+        sending: Callable[[int, bool], None],
+        asked: Asked | None,
+    ) -> None:
         self._config = config
-        self._tick = tick
-        self._by_hand = by_hand
+        self._traffic = traffic
+        self._sending = sending
+        self._asked = asked
         self._spool: Spool | None = None
         self._uploads: dict[str, SessionUpload] = {}
         #: Ids of the sessions that were brought to the server by this backlog.
         self.done: list[str] = []
         #: Ids of those that somebody brought to a server before, and that server's URL.
         self.before: dict[str, str] = {}
+        self._is_doubtful = False
         #: CLOCK_BOOTTIME at which the spool was looked at last.
         self.looked_boot_ns = 0
 
     def __iter__(self) -> Iterator[SessionUpload]:
-        """Yield what is due: the session under recording first, then the oldest."""
-        return iter([one for one in self._uploads.values() if self._is_due(one.source)])
+        """Yield what is due: the session under recording, then pinned ones, then by `order`.
+
+        The first is small work, and an observer waits for it.
+        """
+        due = [one for one in self._uploads.values() if self._is_due(one.source)]
+        if self._config.upload.order == "newest":
+            due.reverse()
+        return iter(sorted(due, key=lambda one: (not one.source.is_live, not one.source.is_pinned)))
 
     def look(self) -> None:
-        """Take note of what the spool holds now."""
+        """Take note of what the spool holds now.
+
+        Raises:
+            OSError: the disk failed.
+        """
         looked_boot_ns = boot_ns()
+        if self._is_doubtful:
+            self._renew()
         if self._spool is None:
             try:
                 self._spool = Spool.current(self._config.spool_dir)
             except SpoolError:
-                if self._by_hand:
+                if self._asked is not None:
                     raise
                 return
         # The watermark is read first: what it promises is on disk by the time the disk is read.
@@ -63,13 +104,26 @@ class Backlog:
             if session_id not in self._uploads and not self._take_up(self._spool, session_id):
                 continue
             self._uploads[session_id].source.look(water)
-        # The session under recording first: it is small work, and an observer waits for it.
-        live_first = sorted(self._uploads.items(), key=lambda one: not one[1].source.is_live)
-        self._uploads = dict(live_first)
         self.looked_boot_ns = looked_boot_ns
+
+    def doubt(self) -> None:
+        """Forget what the journals say: the disk failed, and they are read anew at the next look.
+
+        After a failed sync only what is written again is certain to be on the disk.
+        """
+        self.close()
+        self._uploads = {}
+        self._is_doubtful = True
+
+    def _renew(self) -> None:
+        for path in self._config.upload_dir.glob("[!.]*-*"):
+            journal.renew(path)
+        self._is_doubtful = False
 
     def _take_up(self, spool: Spool, session_id: str) -> bool:
         path = self._config.upload_dir / session_id
+        if self._asked is not None and self._asked.anew == session_id:
+            _begin_anew(path, self._config.upload.server)
         ends = [one for one in journal.read(path) if one["entry"] == "done"]
         if ends:
             self.before[session_id] = ends[-1].get("server", "")
@@ -79,14 +133,20 @@ class Backlog:
         except SpoolError:  # its first record is not written yet
             return False
         self._uploads[session_id] = SessionUpload(
-            source, UploadLog(path), self._config.upload, self._tick
+            source, UploadLog(path), self._config.upload, self._traffic, self._sending
         )
         return True
 
+    def allow_over_cap(self, start: str) -> None:
+        """Let sessions whose ids begin with `start` pass the month's cap."""
+        for session_id, upload in self._uploads.items():
+            if start and session_id.startswith(start):
+                upload.allow_over_cap()
+
     def _is_due(self, source: Source) -> bool:
         mode = self._config.upload.mode
-        if self._by_hand:
-            return source.is_stopped
+        if self._asked is not None:
+            return source.is_stopped and self._asked.session_id in ("", source.session_id)
         if mode == "off" or not self._config.upload.server:
             return False
         if source.is_stopped:
@@ -101,6 +161,11 @@ class Backlog:
         self.done.append(upload.source.session_id)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is due."""
+        return not any(self)
+
+    @property
     def is_there(self) -> bool:
         """Whether there is a spool at all."""
         return self._spool is not None
@@ -108,7 +173,8 @@ class Backlog:
     @property
     def is_drained(self) -> bool:
         """Whether every session that is not being recorded is on the server."""
-        return self.is_there and not any(one.source.is_stopped for one in self)
+        is_known = self.is_there and not self._is_doubtful
+        return is_known and not any(one.source.is_stopped for one in self)
 
     def parked(self) -> dict[str, str]:
         """Return why sessions wait for a person, by session id."""
@@ -123,3 +189,19 @@ class Backlog:
         """Close the journals; may be called twice."""
         for one in self._uploads.values():
             one.log.close()
+
+
+def _begin_anew(path: Path, server: str) -> None:
+    """Put the journal of an upload to another server away: nothing in it counts for this one."""
+    told = [one["server"] for one in journal.read(path) if one.get("server")]
+    if not told or told[-1] == server:
+        return
+    folder = path.parent / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    number = len(list(folder.glob(f"{path.name}-*")))
+    path.replace(folder / f"{path.name}-{number}")
+    sync_directory(folder)
+    sync_directory(path.parent)
+    log = UploadLog(path)
+    log.note("anew")
+    log.close()

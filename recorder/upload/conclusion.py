@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from recorder.clock import Mapping
     from recorder.mosaico import MosaicoClient
     from recorder.session.ledger import LaneLedger
-    from recorder.upload.log import Progress, UploadLog
+    from recorder.upload.log import UploadLog
+    from recorder.upload.state import Progress
 
 
 def terminal_record(
@@ -59,8 +60,10 @@ def _settle(
     for one in parts:
         planned.update({piece.file: piece.rows for piece in one.part.pieces})
     account.pending = 0
-    account.delivered = sum(one.part.rows for one in parts if one.is_delivered)
-    account.lost_rejected = sum(one.part.rows for one in parts if one.state == "parked")
+    account.delivered = sum(one.rows for one in parts if one.is_delivered)
+    account.lost_rejected = sum(one.part.rows for one in parts if one.state == "parked") + sum(
+        one.too_large for one in parts if one.is_delivered
+    )
     account.lost_evicted = sum(rows - planned[file] for file, rows in evicted.items())
     # The spool counted what it found damaged; what went bad since shows in the sealed segments.
     kept = {file: rows for file, rows in sealed.items() if file not in evicted}
@@ -72,8 +75,11 @@ def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata of `recorder/summary`, the commit mark.
 
     `session` is the terminal record. `manifest` lists every topic that counts (`topic`, `lane`,
-    `rows`, `first_ns`, `last_ns`, `digest`), what was refused (`parked`), and names that broke and
-    could not be deleted (`abandoned`): what lies under these is no part of the recording.
+    `rows`, `first_ns`, `last_ns`, `digest` of its values, which whoever reads it can work out, see
+    `recorder.upload.content`; null if only the server still holds them; `too_large`: rows that were
+    left out because the server takes none of that size), what was refused (`parked`), and names
+    that broke and could not be deleted (`abandoned`): what lies under these is no part of the
+    recording.
 
     Args:
         log: the journal with the final record in it.
@@ -83,10 +89,11 @@ def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:
         {
             "topic": one.topic,
             "lane": one.part.lane,
-            "rows": one.part.rows,
+            "rows": one.rows,
             "first_ns": one.first_ns,
             "last_ns": one.last_ns,
-            "digest": one.part.digest,
+            "digest": one.content or None,
+            "too_large": one.too_large,
         }
         for one in log.parts
         if one.is_delivered and one.part.lane != SUMMARY
@@ -108,14 +115,20 @@ def report_end(client: MosaicoClient, log: UploadLog) -> None:
         return
     refused = f"; refused by this server: {', '.join(parked)}" if parked else ""
     text = f"recording ended {final.state.name} ({final.end_reason}){refused}"
-    notify_once(client, log.sequence, f"{final.id}/end", text)
+    notify_once(client, log, f"{final.id}/end", text)
 
 
-def notify_once(client: MosaicoClient, sequence: str, key: str, text: str) -> None:
-    """Leave a note on a sequence unless one with the same key is there already."""
+def notify_once(client: MosaicoClient, log: UploadLog, key: str, text: str) -> None:
+    """Leave a note on the sequence, unless one with the same key was left before.
+
+    The journal knows those whose answer came; of others the server is asked.
+    """
+    if key in log.told:
+        return
     mark = f"[{key}]"
-    if not any(mark in one.text for one in client.notifications(sequence)):
-        client.notify(sequence, f"{text} {mark}")
+    if not any(mark in one.text for one in client.notifications(log.sequence)):
+        client.notify(log.sequence, f"{text} {mark}")
+    log.note("told", key=key)
 
 
 def close_sessions(client: MosaicoClient, log: UploadLog) -> None:

@@ -16,22 +16,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.flight as fl
+import pyarrow as pa
 
-from recorder.errors import RemoteRefusedError
+from recorder.errors import RemoteForbiddenError, RemoteRefusedError
 from recorder.mosaico import ontology
+from recorder.upload.content import digest as content_digest
+from recorder.upload.content import is_in_share
 from recorder.upload.rows import Extent, GivenUpError
+from recorder.upload.state import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
+    from recorder.config import Upload
     from recorder.mosaico import MosaicoClient, TopicInfo
-    from recorder.upload.log import Progress, UploadLog, WritingSession
+    from recorder.upload.log import UploadLog
+    from recorder.upload.state import Progress, WritingSession
 
 #: A part that was refused so often, each time from a clean start, will be refused again.
 MOST_REFUSALS = 2
+#: What servers say of a message above their limit, and what we say before we send one. How large
+#: it may be a server before 0.7 does not tell; later ones might have a proxy in front of them.
+_TOO_LARGE = ("message length too large", "message larger than max", "is above the limit")
+#: A refusal teaches a bound that much below what was refused.
+_SHRINK_BATCH, _SHRINK_ROW = 0.5, 0.875
+_LEAST_BYTES = 4096
 
 
 class KeyRefusedError(RemoteRefusedError):
@@ -66,16 +75,28 @@ class Delivery:
     Args:
         client: the connection.
         log: the recording's journal; says which sequence.
-        must_delete: a topic that cannot be deleted is an error (the session policy `delete`).
+        settings: policy, and the share of parts that is read back.
+        sending: called before each batch with its serialized size in bytes, or with 0 where none is
+            sent; may wait, and may raise in order to break off.
     """
 
-    def __init__(self, client: MosaicoClient, log: UploadLog, *, must_delete: bool) -> None:
+    def __init__(
+        self,
+        client: MosaicoClient,
+        log: UploadLog,
+        settings: Upload,
+        sending: Callable[[int], None],
+    ) -> None:
         self._client = client
         self._log = log
-        self._must_delete = must_delete
+        self._must_delete = settings.policy == "delete"
+        self._reread_share = settings.reread_share
+        self._sending = sending
 
     def deliver(self, progress: Progress, content: Content) -> None:
         """Bring one part to the server; on return the journal says ``put_ok``.
+
+        Rows above the server's limit are left out and counted.
 
         Raises:
             RemoteAwayError: the server is not there; call again.
@@ -84,37 +105,61 @@ class Delivery:
             GivenUpError: the part's records are not in the spool any more.
             UnmappableError: the part's rows do not fit their ontology.
         """
-        extent: Extent | None = None
+        sent: Extent | None = None
         refusals: list[RemoteRefusedError] = []
         while len(refusals) < MOST_REFUSALS:
             found = self._client.describe_topic(self._locator(progress))
-            if found is not None and self._is_whole(found, content, extent):
-                self._accept(progress, found)
+            if found is not None and self._accept(progress, content, found, sent):
                 return
-            if extent is not None:
+            if sent is not None:
                 refusals.append(RemoteRefusedError(f"{progress.name}: not stored whole: {found}"))
+            sent = None
+            extent = Extent(self._sizes())
             try:
-                extent = self._step(progress, content, found)
+                if self._step(progress, content, found, extent):
+                    sent = extent
             except RemoteRefusedError as refusal:
-                extent = None
-                refusals.append(refusal)
-        if any(_is_about_key(one) for one in refusals):
+                if not self._learn(refusal, extent):
+                    refusals.append(refusal)
+        if any(isinstance(one, (KeyRefusedError, RemoteForbiddenError)) for one in refusals):
             raise KeyRefusedError(str(refusals[-1])) from refusals[-1]
         raise refusals[-1]
+
+    def _sizes(self) -> Sizes:
+        most_bytes, learned = self._client.most_batch_bytes, self._log.sizes
+        row_bytes = min(most_bytes, learned.row_bytes)
+        return Sizes(min(learned.batch_bytes, row_bytes), row_bytes)
+
+    def _learn(self, refusal: RemoteRefusedError, sent: Extent) -> bool:
+        """Tell whether a refusal was about size; then smaller batches are sent from now on."""
+        size_bytes, rows = sent.largest
+        if not any(one in str(refusal) for one in _TOO_LARGE) or size_bytes <= _LEAST_BYTES:
+            return False
+        learned = self._log.sizes
+        batch_bytes, row_bytes = learned.batch_bytes, learned.row_bytes
+        if rows > 1:
+            batch_bytes = int(size_bytes * _SHRINK_BATCH)
+        else:
+            row_bytes = int(size_bytes * _SHRINK_ROW)
+        self._log.note("sizes", batch_bytes=batch_bytes, row_bytes=row_bytes)
+        return True
 
     def _locator(self, progress: Progress) -> str:
         return f"{self._log.sequence}/{progress.name}"
 
-    def _step(self, progress: Progress, content: Content, found: TopicInfo | None) -> Extent | None:
+    def _step(
+        self, progress: Progress, content: Content, found: TopicInfo | None, extent: Extent
+    ) -> bool:
+        """Take the step that follows from what the server holds; return whether rows were sent."""
         if found is None:
             self._create(progress, content)
         elif progress.state != "created" or found.locked:
             self.remove(progress)
-            return None
-        extent = self._put(progress, content)
-        if extent.rows != content.rows:
+            return False
+        self._put(progress, content, extent)
+        if extent.rows + extent.too_large != content.rows:
             raise GivenUpError(f"{extent.rows} rows where {content.rows} were planned")
-        return extent
+        return True
 
     def _create(self, progress: Progress, content: Content) -> None:
         tag, metadata = content.describe()
@@ -149,40 +194,75 @@ class Delivery:
         if not any(one.locator == session.locator and not one.locked for one in known):
             self._log.note("finalized", locator=session.locator)
 
-    def _put(self, progress: Progress, content: Content) -> Extent:
+    def _put(self, progress: Progress, content: Content, extent: Extent) -> None:
         tag, _ = content.describe()
         self._log.note("putting", part=progress.part.id)
-        extent = Extent()
         self._client.put(
             self._locator(progress),
             progress.topic_uuid,
             ontology.schema(tag),
-            extent.over(content.batches()),
+            self._sent(extent.over(content.batches())),
         )
+
+    def _sent(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._sending(pa.ipc.get_record_batch_size(batch))
+            yield batch
+
+    def _read(self, locator: str) -> Iterator[pa.RecordBatch]:
+        for batch in self._client.read(locator):
+            self._sending(0)
+            yield batch
+
+    def _made(self, content: Content) -> Extent | None:
+        """Make the batches that a process sent that died since; None if the spool lost them."""
+        extent = Extent(self._sizes())
+        try:
+            for _ in extent.over(content.batches()):
+                self._sending(0)
+        except GivenUpError:
+            return None
         return extent
 
-    def _is_whole(self, found: TopicInfo, content: Content, sent: Extent | None) -> bool:
+    def _accept(
+        self, progress: Progress, content: Content, found: TopicInfo, sent: Extent | None
+    ) -> bool:
+        """Journal that a topic is whole, if it is; return whether it is."""
         if not found.locked:
             return False
-        told = found.user_metadata.get("recorder", {}).get("digest", content.digest)
-        rows = found.row_count
-        if rows is None:  # servers before 0.7 do not count
-            rows = sum(one.num_rows for one in self._client.read(found.locator))
-        times = (found.first_ns, found.last_ns)
-        return (
-            told == content.digest
-            and rows == content.rows
-            and times == _times(content, sent, times)
-        )
-
-    def _accept(self, progress: Progress, found: TopicInfo) -> None:
+        extent = sent or self._made(content)
+        if not self._is_whole(found, content, extent):
+            return False
         self._log.note(
             "put_ok",
             part=progress.part.id,
             topic=progress.name,
             first_ns=found.first_ns,
             last_ns=found.last_ns,
+            too_large=extent.too_large if extent else 0,
+            content=extent.content.text if extent else "",
         )
+        return True
+
+    def _is_whole(self, found: TopicInfo, content: Content, sent: Extent | None) -> bool:
+        told = found.user_metadata.get("recorder", {}).get("digest", content.digest)
+        rows = found.row_count
+        if rows is None:  # servers before 0.7 do not count
+            rows = sum(one.num_rows for one in self._read(found.locator))
+        if sent is None:  # rows and the digest of what was planned must do
+            return told == content.digest and rows == content.rows
+        return (
+            told == content.digest
+            and rows == sent.rows
+            and (found.first_ns, found.last_ns) == (sent.first_ns, sent.last_ns)
+            and self._is_equal(found, content, sent)
+        )
+
+    def _is_equal(self, found: TopicInfo, content: Content, sent: Extent) -> bool:
+        """Read a topic back and compare every row, if it is one of the share that is."""
+        if not sent.rows or not is_in_share(content.digest, self._reread_share):
+            return True
+        return content_digest(self._read(found.locator)) == sent.content.text
 
     def remove(self, progress: Progress) -> None:
         """Take a part's topic off the server, or give its name up; nothing if there is none.
@@ -203,32 +283,16 @@ class Delivery:
             return
         if self._must_delete:
             raise KeyRefusedError(f"{locator} is broken and cannot be deleted: {refusal}")
-        session = progress.session
-        if not session and (current := self._log.writing_session()):
-            session = current.locator
         self._log.note(
             "abandoned",
             part=progress.part.id,
             topic=progress.name,
-            session="" if left.locked else session,
+            session="" if left.locked else self._holder(locator),
         )
 
-
-def _times(
-    content: Content, sent: Extent | None, told: tuple[int | None, int | None]
-) -> tuple[int | None, int | None]:
-    """Return the first and last time that the topic must have."""
-    if sent is None:
-        # Sent by a process that died since: the same batches are made once more, for their times.
-        sent = Extent()
-        try:
-            for _ in sent.over(content.batches()):
-                pass
-        except GivenUpError:
-            return told  # what was sent is gone from the spool; rows and digest must do
-    return sent.first_ns, sent.last_ns
-
-
-def _is_about_key(refusal: RemoteRefusedError) -> bool:
-    about_key = (fl.FlightUnauthorizedError, fl.FlightUnauthenticatedError)
-    return isinstance(refusal, KeyRefusedError) or isinstance(refusal.__cause__, about_key)
+    def _holder(self, locator: str) -> str:
+        """Ask in which of our writing sessions a topic is: the answer of its making may be lost."""
+        sequence = self._client.describe_sequence(self._log.sequence)
+        told = {one.locator: one for one in (sequence.sessions if sequence else ())}
+        ours = [one.locator for one in self._log.sessions]
+        return next((one for one in ours if one in told and locator in told[one].topics), "")

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recorder.clock import Mapping
-from recorder.columns import BATCH_BYTES, BATCH_ROWS
+from recorder.columns import BATCH_ROWS
 
+#: Blobs of a batch: on the way there are two or three copies of it in memory.
+BLOB_BYTES = 2 * 1024 * 1024
 SESSION_LOG = "recorder/session"
 MARKS = "recorder/marks"
 SUMMARY = "recorder/summary"
@@ -75,7 +77,7 @@ class Part:
     device: dict[str, Any] = field(default_factory=dict)
     on_error: str = "raise"
     batch_rows: int = BATCH_ROWS
-    batch_bytes: int = BATCH_BYTES
+    batch_bytes: int = BLOB_BYTES
 
     @property
     def is_own(self) -> bool:
@@ -101,16 +103,6 @@ class Part:
         )
         known["pieces"] = tuple(Piece(*one) for one in known["pieces"])
         return cls(id=entry["part"], **known)
-
-    def receipt(self) -> dict[str, Any]:
-        """Return the facts of a receipt as the spool reads them (`recorder.spool.receipts`)."""
-        return {
-            "lane": self.lane,
-            "epoch": self.epoch,
-            "from_seqno": self.from_seqno,
-            "to_seqno": self.to_seqno,
-            "rows": self.rows,
-        }
 
 
 def trimmed(mapping: Mapping, first_boot_ns: int, last_boot_ns: int) -> Mapping:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder import record
 from recorder.spool.reader import Point, read_from
+from recorder.upload.memory import light
 from recorder.upload.parts import Piece
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class LaneWalk:
         """
         if self._is_at_end(segments):
             return False
-        for found in read_from(segments, self._at, self._passed):
+        for found in light(read_from(segments, self._at, self._passed)):
             if not self.draft.takes(found.header, self._most_bytes, self._most_ns):
                 return True
             self.draft.add(found)

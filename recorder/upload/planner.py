@@ -20,13 +20,17 @@ from recorder.upload.rows import lines_digest, own_lines
 if TYPE_CHECKING:
     from recorder.clock import Mapping
     from recorder.config import Upload
-    from recorder.upload.log import Progress, UploadLog
+    from recorder.upload.log import UploadLog
     from recorder.upload.plan import Draft
     from recorder.upload.rows import Line
     from recorder.upload.source import Source
+    from recorder.upload.state import Progress
 
-#: An observer of a live session sees a heartbeat at most so long after it was written.
+#: An observer of a live session sees a heartbeat at most so long after it was written; three times
+#: that without one is stale.
 SESSION_LOG_S = 60.0
+#: They are sent when the oldest has waited for this share of it: the rest is for the way.
+_DUE_SHARE = 5 / 6
 
 
 class Planner:
@@ -49,12 +53,20 @@ class Planner:
         source = self._source
         if source.waits_for_time(self._settings.time_wait_s):
             return None
-        if not source.is_stopped and (due := self._own(SESSION_LOG)) is not None:
+        if (due := self.heartbeats()) is not None:
             return due
         for lane in source.lanes():
             if (due := self._lane(lane)) is not None:
                 return due
         return self._end() if source.is_stopped else None
+
+    def heartbeats(self) -> Progress | None:
+        """Plan and journal the heartbeats of a live session that are due, or return None."""
+        if self._source.is_stopped or self._source.waits_for_time(self._settings.time_wait_s):
+            return None
+        if any(not one.is_settled for one in self._log.of_lane(SESSION_LOG)):
+            return None
+        return self._own(SESSION_LOG)
 
     def plan_anew(self, lane: str) -> None:
         """Look at a lane's segments afresh: some of what was planned is gone."""
@@ -128,7 +140,7 @@ class Planner:
         earlier = self._log.of_lane(topic)
         begin = earlier[-1].part.to_seqno if earlier else 0
         lines = self.own_lines(topic)[begin:]
-        if not lines or not self._is_due(lines[0].boot_ns, SESSION_LOG_S):
+        if not lines or not self._is_due(lines[0].boot_ns, _DUE_SHARE * SESSION_LOG_S):
             return None
         boots = [one.boot_ns for one in lines]
         mapping = trimmed(self._source.mapping(), min(boots), max(boots))

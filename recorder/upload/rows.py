@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from recorder import columns
 from recorder.errors import DamagedError, SpoolError
-from recorder.mosaico import ontology
+from recorder.mosaico import encode, ontology
 from recorder.spool.reader import read_piece
 from recorder.spool.segment import read_head
 from recorder.stamps import Stamps
+from recorder.upload.content import ContentDigest
+from recorder.upload.memory import light
 from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from recorder.record import Header
     from recorder.schema import LaneSchema
     from recorder.upload.parts import Part
+    from recorder.upload.state import Sizes
 
 #: Own topics are texts, each one JSON object: every reader of Mosaico can decode these.
 OWN_ONTOLOGY = "String"
@@ -137,7 +140,7 @@ def _records(part: Part, folder: Path) -> Iterator[tuple[Header, memoryview]]:
         path = folder / piece.file
         rows = 0
         try:
-            for found in read_piece(path, piece.begin, piece.end):
+            for found in light(read_piece(path, piece.begin, piece.end)):
                 rows += found.header.rows
                 if found.header.rows:
                     yield found.header, found.payload
@@ -149,18 +152,42 @@ def _records(part: Part, folder: Path) -> Iterator[tuple[Header, memoryview]]:
 
 @dataclass
 class Extent:
-    """What a stream of batches held: rows, and the first and last `timestamp_ns`."""
+    """What a stream of batches held.
 
+    Args:
+        sizes: bounds of a batch and of a row, in serialized bytes.
+        rows: how many were passed on.
+        too_large: how many were above the bound of a row and left out.
+        first_ns: `timestamp_ns` of the first row.
+        last_ns: `timestamp_ns` of the last row.
+        largest: the largest batch that was passed on, as serialized bytes and rows.
+        content: digest of what was passed on.
+    """
+
+    sizes: Sizes
     rows: int = 0
+    too_large: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
+    largest: tuple[int, int] = (0, 0)
+    content: ContentDigest = field(default_factory=ContentDigest)
 
     def over(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Pass batches on and note their extent."""
-        for batch in batches:
-            times = batch.column("timestamp_ns")
-            self.rows += batch.num_rows
-            if self.first_ns is None:
-                self.first_ns = times[0].as_py()
-            self.last_ns = times[-1].as_py()
-            yield batch
+        """Pass batches on, cut to size, and note their extent."""
+        for whole in batches:
+            for batch in encode.pieces(whole, self.sizes.batch_bytes):
+                size_bytes = pa.ipc.get_record_batch_size(batch)
+                if size_bytes > self.sizes.row_bytes:
+                    self.too_large += batch.num_rows
+                    continue
+                self._note(batch, size_bytes)
+                yield batch
+
+    def _note(self, batch: pa.RecordBatch, size_bytes: int) -> None:
+        times = batch.column("timestamp_ns")
+        self.rows += batch.num_rows
+        if self.first_ns is None:
+            self.first_ns = times[0].as_py()
+        self.last_ns = times[-1].as_py()
+        self.largest = max(self.largest, (size_bytes, batch.num_rows))
+        self.content.add(batch)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.clock import basic_utc
 from recorder.errors import RemoteRefusedError
-from recorder.upload.delivery import KeyRefusedError
 from recorder.upload.describe import sequence_metadata, start_utc_ns
 from recorder.upload.naming import sequence_name
 
@@ -18,28 +17,53 @@ if TYPE_CHECKING:
 
 
 def find_or_make(
-    client: MosaicoClient, journal: UploadLog, session: Session, mapping: Mapping
+    client: MosaicoClient, journal: UploadLog, session: Session, mapping: Mapping, server: str
 ) -> None:
     """Make sure that the recording has its sequence; its name is journalled before it is made.
 
     A name that another recording has taken gets a number.
 
+    Args:
+        client: the connection.
+        journal: the recording's.
+        session: the recording.
+        mapping: boot time to UTC.
+        server: the server's URL; what is journalled from here on is true of that one alone.
+
     Raises:
-        KeyRefusedError: the server makes none.
+        RemoteRefusedError: the server makes none.
     """
     start = basic_utc(start_utc_ns(session, mapping))
     number = 1
     name = journal.sequence or sequence_name(session.vehicle, start, session.id, number)
-    while not _is_ours(client, name, session.id):
+    while not _is_gone_on_with(client, journal, name, session.id):
         if client.describe_sequence(name) is None:
             if journal.sequence != name:
-                journal.note("sequence", name=name)
+                journal.note("sequence", name=name, server=server)
             _make(client, name, sequence_metadata(session, mapping))
         else:
             number += 1
             name = sequence_name(session.vehicle, start, session.id, number)
     if journal.sequence != name:
-        journal.note("sequence", name=name)
+        journal.note("sequence", name=name, server=server)
+
+
+def remove(client: MosaicoClient, journal: UploadLog, session_id: str) -> None:
+    """Take the sequence that this upload made off the server, and journal that, or why it stays."""
+    if _is_ours(client, journal.sequence, session_id):
+        try:
+            client.delete_sequence(journal.sequence)
+        except RemoteRefusedError as refusal:
+            if _is_ours(client, journal.sequence, session_id):
+                journal.note("kept", reason=str(refusal))
+                return
+    journal.note("deleted")
+
+
+def _is_gone_on_with(client: MosaicoClient, journal: UploadLog, name: str, session_id: str) -> bool:
+    # One that an earlier upload made may hold more than the spool still has: it is not touched.
+    is_another = journal.is_anew and journal.sequence != name
+    return not is_another and _is_ours(client, name, session_id)
 
 
 def _is_ours(client: MosaicoClient, name: str, session_id: str) -> bool:
@@ -53,4 +77,4 @@ def _make(client: MosaicoClient, name: str, metadata: dict[str, Any]) -> None:
         client.create_sequence(name, metadata)
     except RemoteRefusedError as refusal:
         if client.describe_sequence(name) is None:
-            raise KeyRefusedError(str(refusal)) from refusal
+            raise refusal from None

@@ -11,6 +11,7 @@ from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool.names import SUFFIX
 from recorder.spool.segment import read_head
+from recorder.spool.tail import Tail
 from recorder.spool.watermark import durable
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ class Source:
         self._seen_bytes = -1
         self._water: Watermark | None = None
         self._blobs: dict[str, bool] = {}
-        self.entries: list[dict[str, Any]] = []
+        self._entries: list[dict[str, Any]] | None = None
+        self._tail = Tail(spool.journal_path(session_id))
+        #: Whether a person asked to keep it, or a stretch of it.
+        self.is_pinned = False
         self.session: Session = spool.session(session_id)
         self.look(None)
 
@@ -45,12 +49,30 @@ class Source:
             water: how far the session under recording is durable, read before this call.
         """
         self._water = water
+        self.look_at_journal()
+
+    def look_at_journal(self) -> None:
+        """Take note of what changed in the session's journal only."""
         size_bytes = self._spool.journal_path(self.session_id).stat().st_size
-        if size_bytes != self._seen_bytes:
-            self._seen_bytes = size_bytes
-            self.entries = self._spool.entries(self.session_id)
-            newest = next(one for one in reversed(self.entries) if one["entry"] == "session")
-            self.session = Session.from_dict(newest["session"])
+        if size_bytes == self._seen_bytes:
+            return
+        self._seen_bytes = size_bytes
+        self._entries = None
+        self.session = self._spool.session(self.session_id)
+        for one in self._tail.news().entries:
+            if one["entry"] in ("pin", "unpin"):
+                self.is_pinned = one["entry"] == "pin"
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What the session's journal says: 3 MB for each hour of recording, until `let_go`."""
+        if self._entries is None:
+            self._entries = self._spool.entries(self.session_id)
+        return self._entries
+
+    def let_go(self) -> None:
+        """Keep nothing that can be read again: many sessions may wait."""
+        self._entries = None
 
     @property
     def is_stopped(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -27,6 +28,15 @@ from recorder.uploader import upload_once
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_uploader(settings: config.Config, when: str, kind: str) -> None:
+    """Let an uploader of its own process kill itself at a step."""
+    file = settings.spool.directory / "settings"
+    file.write_text(config.to_json(settings))
+    command = [sys.executable, "-m", "tests.recorder.upload.dying", "upload", str(file), when, kind]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
 def upload(settings: str, when: str, kind: str) -> None:

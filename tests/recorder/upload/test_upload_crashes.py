@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from recorder import config as settings
+from recorder import status
 from recorder.columns import BATCH_BYTES
 from recorder.errors import RemoteAwayError
 from recorder.ground import GroundStation
 from recorder.mosaico import MosaicoClient, ontology
 from recorder.service import Stop
 from recorder.spool import journal
+from recorder.spool.journal import Journal
 from recorder.spool.receipts import delivered, receipts
 from recorder.upload.parts import Part
 from recorder.upload.rows import lane_batches
-from recorder.uploader import StoppedError, Uploader, upload_once
+from recorder.uploader import StoppedError, Uploader, main, upload_once
 from tests.known import known
-from tests.recorder.building import free_port
+from tests.recorder.building import free_port, wait_until
+from tests.recorder.upload.dying import kill_uploader
 from tests.recorder.upload.made import differences, server_rows
 
 #: Each step, in the order of an upload; the lines kill one process after the other on one upload.
@@ -46,15 +52,6 @@ STEPS = [
     ("after", "finalized"),
 ]
 LANES = ("gps", "imu", "camera")
-
-
-def kill_uploader(config, when, kind):
-    """Let an uploader of its own process kill itself at a step."""
-    file = config.spool.directory / "settings"
-    file.write_text(settings.to_json(config))
-    command = [sys.executable, "-m", "tests.recorder.upload.dying", "upload", str(file), when, kind]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
 def record(drive):
@@ -129,6 +126,24 @@ def test_a_key_that_may_not_delete_goes_on_under_new_names_and_the_manifest_tell
         assert all(one.locked for one in whole)
 
 
+def test_the_session_that_holds_the_topic_is_spoiled_and_no_other(drive, tmp_path):
+    drive.tell_time()
+    drive.imu(4)
+    drive.end()
+    with station_with_key(tmp_path, "read", "write") as (station, key_file):
+        config = drive.config(station.url, key_file=key_file)
+        # The second attempt's topic is made, in a second session, and its answer is lost.
+        kill_uploader(config, "mid", "")
+        kill_uploader(config, "before", "created")
+        assert upload_once(config).done == [drive.id]
+        key = key_file.read_text()
+        with MosaicoClient.connect_url(station.url, api_key=key) as client:
+            found = known(client.describe_sequence(client.sequences()[0]))
+    assert [one.locked for one in found.sessions] == [False, False, True]
+    abandoned = [one["topic"] for one in entries(config, drive) if one["entry"] == "abandoned"]
+    assert abandoned == ["imu", "imu-r1"]
+
+
 @contextlib.contextmanager
 def dying_station(folder, port, chunks):
     command = [sys.executable, "-m", "tests.recorder.upload.dying", "station", str(folder)]
@@ -174,7 +189,7 @@ def test_a_stream_that_is_broken_off_by_a_stop_is_repaired_the_next_time(
     drive.end()
     config = drive.config(station.url, part_bytes=64 << 20)
     stop = Stop()
-    monkeypatch.setattr("recorder.uploader.STOP_LIMIT_S", 0.0)
+    monkeypatch.setattr("recorder.upload.worker.STOP_LIMIT_S", 0.0)
     uploader = Uploader(config, stop)
     while not any(one.get("lane") == "imu" for one in entries(config, drive)):
         assert uploader.work()
@@ -263,3 +278,38 @@ def test_a_topic_that_was_finalized_short_is_not_taken_for_delivered(drive, stat
 def _part(config, drive):
     planned = next(one for one in entries(config, drive) if one["entry"] == "planned")
     return Part.from_entry(planned)
+
+
+def test_a_disk_that_fails_is_told_and_the_upload_goes_on_when_it_is_well(
+    drive, station, monkeypatch
+):
+    record(drive)
+    config = drive.config(station.url)
+    monkeypatch.setattr("recorder.uploader.PAUSES_S", (0.01,))
+    sync = Journal.sync
+    failed: list[Path] = []
+
+    def fail(self):
+        if self.path.parent == config.upload_dir and self.is_dirty and len(failed) < 9:
+            failed.append(self.path)
+            if len(failed) % 3 == 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(self)
+
+    monkeypatch.setattr(Journal, "sync", fail)
+    states: list[tuple[str, str]] = []
+    say = Uploader.say
+
+    def note_and_say(self, state, error):
+        states.append((state, error))
+        say(self, state, error)
+
+    monkeypatch.setattr(Uploader, "say", note_and_say)
+    stop = Stop()
+    thread = threading.Thread(target=main, args=(config, stop))
+    thread.start()
+    wait_until(lambda: (status.read(config.spool.run_dir, "upload") or {}).get("drained"))
+    stop.set()
+    thread.join(20)
+    assert ("disk", "journal: Input/output error") in states
+    check(drive, config, station.url)

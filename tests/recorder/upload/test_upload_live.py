@@ -12,8 +12,9 @@ import pytest
 from recorder import config as settings
 from recorder import status
 from recorder.clock import anchor_now, boot_id
+from recorder.columns import BATCH_BYTES
 from recorder.ground import GroundStation
-from recorder.mosaico import MosaicoClient
+from recorder.mosaico import MosaicoClient, PutStream
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.uploader import Uploader, main
@@ -137,6 +138,39 @@ def test_heartbeats_of_a_live_session_are_sent_after_a_minute(drive, station, up
         "recorder/session/p000001",
         "recorder/summary",
     ]
+
+
+def test_heartbeats_go_beside_a_long_part_that_is_under_way(drive, station, uploading, monkeypatch):
+    age(drive, 10)
+    drive.tell_time()
+    drive.camera(12, size_bytes=BATCH_BYTES // 5)
+    drive.beat()
+    uploader = uploading(part_s=1.0, part_bytes=64 << 20)
+    monkeypatch.setattr("recorder.upload.planner.SESSION_LOG_S", 0.001)
+    write = PutStream.write
+    beats: list[object] = []
+
+    def beat_and_write(stream, batch):
+        if "format" in batch.schema.names and not beats:  # the first batch of pictures
+            beats.append(drive.beat())
+        write(stream, batch)
+
+    monkeypatch.setattr(PutStream, "write", beat_and_write)
+    drain(uploader)
+    assert beats
+    steps = [
+        (one["part"], one["entry"])
+        for one in journal.read(uploader._config.upload_dir / drive.id)
+        if one["entry"] in ("putting", "put_ok")
+    ]
+    (camera, first), *between, (last_part, last) = steps[steps.index((1, "putting")) :]
+    assert ((camera, first), (last_part, last)) == ((1, "putting"), (1, "put_ok"))
+    assert between == [(2, "putting"), (2, "put_ok")]
+    monkeypatch.undo()
+    drive.end()
+    drain(uploader)
+    name = _sequence(station.url)
+    assert differences(server_rows(station.url, name, "camera"), drive.expected("camera")) == []
 
 
 def test_times_never_step_back_from_part_to_part(drive, station, uploading):

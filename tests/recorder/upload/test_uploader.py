@@ -14,6 +14,7 @@ from recorder.mosaico import MosaicoClient
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.spool.receipts import delivered, final_session, receipts
+from recorder.upload.content import digest
 from recorder.uploader import Uploader, upload_once
 from tests.known import known
 from tests.recorder.upload.made import (
@@ -126,7 +127,8 @@ def test_the_summary_is_the_commit_mark_with_manifest_and_terminal_record(drive,
             one["first_ns"],
             one["last_ns"],
         )
-        assert told.user_metadata["recorder"]["digest"] == one["digest"]
+        with MosaicoClient.connect_url(station.url) as client:
+            assert digest(client.read(told.locator)) == one["digest"]
 
 
 def test_each_heartbeat_is_a_row_and_the_terminal_record_is_the_last(drive, station):
@@ -338,3 +340,12 @@ def test_the_life_sign_says_when_everything_is_sent(drive, station):
     sign = known(status.read(config.spool.run_dir, "upload"))
     assert (sign["drained"], sign["sessions_pending"], sign["backlog_rows"]) == (True, 0, 0)
     assert sign["done"] == [drive.id]
+
+
+def test_letting_go_of_what_was_read_changes_no_row(drive, station, monkeypatch):
+    monkeypatch.setattr("recorder.upload.memory._KEPT_BYTES", 0)
+    record(drive)
+    upload_once(drive.config(station.url))
+    name = sequence(station.url).name
+    for lane in ("imu", "gps", "camera"):
+        assert differences(server_rows(station.url, name, lane), drive.expected(lane)) == []

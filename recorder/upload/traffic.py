@@ -1,0 +1,137 @@
+"""How much may be sent: the month's account, and the pace.
+
+The account is one small JSON file, ``upload/.traffic``: the month (UTC) and its bytes. What a part
+is going to need is booked, durably, before it is begun, and corrected when it has ended, so that a
+crash in between costs some of the month and never leads beyond the cap. The month only moves
+forward: a clock that falls back to 1970 does not begin an account anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from recorder.errors import RecorderError
+from recorder.spool.volume import sync_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recorder.config import Upload
+
+
+class CapReachedError(RecorderError):
+    """What is to be sent would exceed the month's bytes: it waits for the next month, or a person.
+
+    Nothing is parked, and a part under way is broken off.
+    """
+
+
+class Traffic:
+    """Counts what is sent and says when it is too much.
+
+    What is counted is record batches as they are serialized, sent in vain or not; questions,
+    answers and the transport's own bytes are not (about one part in a hundred).
+
+    Args:
+        file: the account.
+        settings: `monthly_bytes` and `most_bytes_per_s`.
+    """
+
+    def __init__(self, file: Path, settings: Upload) -> None:
+        self._file = file
+        self._cap_bytes = settings.monthly_bytes
+        self._most_bytes_per_s = settings.most_bytes_per_s
+        stored = _read(file)
+        self._month: str = stored.get("month", "")
+        self._bytes: int = stored.get("bytes", 0)
+        self._booked_bytes = 0
+        self._free_s = 0.0
+
+    @property
+    def month_bytes(self) -> int:
+        """Bytes that were sent in this month."""
+        self._turn()
+        return self._bytes
+
+    def begin(self, expected_bytes: int, *, over_cap: bool) -> None:
+        """Book a part before its first byte is sent; durable on return.
+
+        Args:
+            expected_bytes: what it will need, roughly.
+            over_cap: count it, but let it pass the cap.
+
+        Raises:
+            CapReachedError: it does not fit in what is left of the month.
+        """
+        self.check(expected_bytes, over_cap=over_cap)
+        self._booked_bytes = expected_bytes
+        if self._cap_bytes:
+            self._save()
+
+    def add(self, size_bytes: int, *, over_cap: bool) -> float:
+        """Count a batch that is about to be sent.
+
+        Returns:
+            How long to wait before it is sent, in s.
+
+        Raises:
+            CapReachedError: it would pass the cap; nothing more is sent in this month.
+        """
+        try:
+            self.check(size_bytes, over_cap=over_cap)
+        except CapReachedError:
+            self._bytes, self._booked_bytes = self._cap_bytes, 0
+            self._save()
+            raise
+        self._bytes += size_bytes
+        self._booked_bytes = max(0, self._booked_bytes - size_bytes)
+        return self._pause_s(size_bytes)
+
+    def end(self) -> None:
+        """Settle what was booked for a part, sent or broken off."""
+        self._booked_bytes = 0
+        if self._cap_bytes:
+            self._save()
+
+    def check(self, more_bytes: int, *, over_cap: bool) -> None:
+        """Raise CapReachedError if so many more bytes do not fit in what is left of the month."""
+        self._turn()
+        if self._cap_bytes and not over_cap and self._bytes + more_bytes > self._cap_bytes:
+            raise CapReachedError(
+                f"{self._bytes} of upload.monthly_bytes, {self._cap_bytes}, are used in"
+                f" {self._month}, and {more_bytes} more do not fit"
+            )
+
+    def _pause_s(self, size_bytes: int) -> float:
+        if not self._most_bytes_per_s:
+            return 0.0
+        now_s = time.monotonic()
+        begin_s = max(self._free_s, now_s)
+        self._free_s = begin_s + size_bytes / self._most_bytes_per_s
+        return begin_s - now_s
+
+    def _turn(self) -> None:
+        month = time.strftime("%Y-%m", time.gmtime())
+        if month > self._month:
+            self._month, self._bytes = month, 0
+
+    def _save(self) -> None:
+        draft = self._file.with_name(f"{self._file.name}.new")
+        facts = {"month": self._month, "bytes": self._bytes + self._booked_bytes}
+        with draft.open("w") as file:
+            file.write(json.dumps(facts))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._file)
+        sync_directory(self._file.parent)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found

@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench powercut crash kills fuzz clean
+.PHONY: help demo test bench powercut crash kills chaos fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ crash: $(READY) ## Play N=200 random lives of a spool against a model of it
 
 kills: $(READY) ## Kill lanes and spool N=200 times under full load, and look what is there
 	$(BIN)/python -m tests.crash.kills --kills $(N)
+
+chaos: $(READY) ## Upload N=200 times over links, processes and disks that fail, and look what arrived
+	$(BIN)/python -m tests.chaos --campaigns $(N)
 
 fuzz: $(READY) ## Feed the readers of spool and rings with broken bytes for SECONDS=20
 	$(BIN)/python -m tests.recorder.spool.fuzz --seconds $(SECONDS)

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import os
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ class Volume:
         self.is_own = is_alone(directory)
         self._begin, self._since_s = _written(directory), time.monotonic()
         self._file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._close = weakref.finalize(self, os.close, self._file)
 
     def make_durable(self, files: Sequence[int], folders: Collection[Path]) -> None:
         """Make durable what was written.
@@ -99,9 +101,7 @@ class Volume:
 
     def close(self) -> None:
         """Let go of the directory; may be called twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._close()
 
 
 def _written(directory: Path) -> tuple[int, int] | None:

@@ -24,20 +24,21 @@ def epoch_of(name: str) -> int:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """Return the segments in a lane's folder, by name and kind; a link is none, nor is a folder.
+    """Return the segments in a lane's folder, by name; a link is none, nor is a folder.
 
     Raises:
         OSError: the folder is there and cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
-            return [
-                folder / one.name
+            names = [
+                one.name
                 for one in entries
                 if _NAME.fullmatch(one.name) and one.is_file(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return [folder / name for name in sorted(names)]
 
 
 def strangers_in(folder: Path) -> list[Path]:

@@ -245,7 +245,7 @@ class Spool:
         by_epoch: dict[int, list[Path]] = {}
         for path in segments_in(self.session_dir(session_id) / lane):
             by_epoch.setdefault(epoch_of(path.name), []).append(path)
-        rings = [sorted(paths) for paths in by_epoch.values()]
+        rings = list(by_epoch.values())
         if len(rings) > 1:
             rings.sort(key=_made)
         return [path for paths in rings for path in paths]

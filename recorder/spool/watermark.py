@@ -8,6 +8,7 @@ verifies counts.
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from dataclasses import dataclass, field
@@ -92,5 +93,6 @@ def durable(
     if watermark is not None and watermark.session_id == session_id:
         return watermark.durable(spool, lane)
     paths = spool.segments(session_id, lane)
-    known = {path: (sealed or {}).get(path.name) for path in paths[:-_NEWEST]}
-    return [(path, known.get(path) or path.stat().st_size) for path in paths]
+    known = [(sealed or {}).get(path.name) for path in paths[:-_NEWEST]]
+    lengths = itertools.zip_longest(paths, known)
+    return [(path, size or path.stat().st_size) for path, size in lengths]

@@ -68,7 +68,7 @@ _WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
 CRC_OFFSET = _BODY.size
 HEADER_BYTES = _WHOLE.size
 #: Places of some values in what `unpack_fields` returns.
-KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, PERIOD_NS, CRC = 2, 4, 5, 7, 8, 9, 10, 18
+KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, CRC = 2, 4, 5, 7, 8, 9, 18
 _ANCHOR = struct.Struct("<qqqqB")
 ANCHOR_SOURCES = ("none", "rtc", "ntp", "gps", "pps")
 

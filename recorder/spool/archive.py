@@ -17,6 +17,7 @@ from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
 from recorder.errors import NotMountedError, SpoolError
 from recorder.spool.announce import new_session
+from recorder.spool.counts import counts_in
 from recorder.spool.journal import Journal
 from recorder.spool.leftovers import unknown
 from recorder.spool.quota import Room, floor_bytes, free_bytes
@@ -118,8 +119,9 @@ class Archive:
                 water if is_of_this_boot(session) else None,
                 is_afresh=session.id == own,
             )
+            self.recording = recording  # let go with the rest, should the disk refuse what follows
             if is_of_this_boot(session):
-                self._bases.update(recording.bases())
+                self._bases.update(counts_in(self.spool.entries(session.id), {"base"}))
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
             lanes = [one.name for one in self._config.lanes]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recorder import record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,8 @@ class Counts:
             entry[key] for key in ("epoch", "position", "seqno", "expected")
         )
         return cls(epoch, position, seqno, expected, record.Losses(*entry["losses"]))
+
+
+def counts_in(entries: Iterable[dict[str, Any]], kinds: Collection[str]) -> dict[int, Counts]:
+    """Return, by ring epoch, what a journal's entries of some kinds say last."""
+    return {one["epoch"]: Counts.from_dict(one) for one in entries if one["entry"] in kinds}

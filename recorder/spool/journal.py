@@ -137,13 +137,17 @@ class Journal:
         self.entries, self._end_bytes = found.entries, found.end_bytes
         is_new = not path.exists()
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        os.ftruncate(self.file, self._end_bytes)
         #: Whether something was written since it was durable.
         self.is_dirty = True
-        if is_new:
-            self.sync()
-            for folder in (path.parent, path.parent.parent):
-                sync_directory(folder)
+        try:
+            os.ftruncate(self.file, self._end_bytes)
+            if is_new:
+                self.sync()
+                for folder in (path.parent, path.parent.parent):
+                    sync_directory(folder)
+        except OSError:
+            self.close()
+            raise
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry at the end; it survives a crash of this process, not a power cut.

@@ -67,9 +67,9 @@ class LaneLog:
         self._next_position = 0
         #: What recovery found torn: bytes behind the last records, stretches between records, and
         #: the numbers that are missing there.
-        self.torn_bytes = 0
-        self.holes: list[tuple[str, int, int]] = []
-        self.gaps: list[tuple[int, int, int]] = []
+        self._torn_bytes = 0
+        self._holes: list[tuple[str, int, int]] = []
+        self._gaps: list[tuple[int, int, int]] = []
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append every record that the ring holds; durable when the recording is committed.
@@ -237,6 +237,9 @@ class LaneLog:
                 refused.append(str(piece))
             else:
                 self._take_up(piece, is_this_boot=is_this_boot)
+        if not is_this_boot and (self._torn_bytes or self._holes or self._gaps):
+            line = {"entry": "recovered", "lane": self.name, "torn_bytes": self._torn_bytes}
+            self._journal.append({**line, "holes": self._holes, "gaps": self._gaps})
         return refused
 
     def _take_up(self, piece: Piece, *, is_this_boot: bool) -> None:
@@ -261,12 +264,12 @@ class LaneLog:
 
     def _note_torn(self, path: Path, piece: Piece) -> None:
         epoch, due = piece.behind.epoch, self.account.next_seqno(piece.behind.epoch)
-        self.torn_bytes += piece.torn_bytes
-        self.holes += [(path.name, *hole) for hole in piece.holes]
-        self.gaps += [(epoch, *gap) for gap in piece.gaps]
+        self._torn_bytes += piece.torn_bytes
+        self._holes += [(path.name, *hole) for hole in piece.holes]
+        self._gaps += [(epoch, *gap) for gap in piece.gaps]
         begins_late = due is not None and due != piece.before.seqno
         if begins_late and not (piece.gaps and piece.gaps[0][1] == piece.before.seqno):
-            self.gaps.append((epoch, due or 0, piece.before.seqno))
+            self._gaps.append((epoch, due or 0, piece.before.seqno))
 
     def close(self) -> None:
         """Close every file; may be called twice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -68,21 +70,22 @@ class Recording:
         segment_bytes: int,
         bases: Iterable[Counts] = (),
     ) -> Recording:
-        """Begin a session that has no data yet; durable on return, and whole or not there.
-
-        `bases` is up to where the sessions before took from rings that this one goes on with.
-        """
+        """Begin a session behind `bases`, to where others took; durable on return, or not there."""
         number = max((spool.number(one) for one in spool.session_ids()), default=0) + 1
         draft = spool.draft_path
         spool.set_aside(draft.parent)
-        log = Journal(draft)
-        log.append({"entry": "announced", "number": number})
-        log.append({"entry": "config", "config": config})
-        for one in bases:
-            log.append({"entry": "base", **one.to_dict()})
-        log.append(_entry(session))
-        log.sync()
-        log.close()
+        try:
+            with contextlib.closing(Journal(draft)) as log:
+                log.append({"entry": "announced", "number": number})
+                log.append({"entry": "config", "config": config})
+                for one in bases:
+                    log.append({"entry": "base", **one.to_dict()})
+                log.append(_entry(session))
+                log.sync()
+        except OSError:
+            # Its own, of a moment ago; tried twice a second, they would fill the disk.
+            shutil.rmtree(draft.parent, ignore_errors=True)
+            raise
         folder = spool.session_dir(session.id)
         draft.parent.rename(folder)
         sync_directory(folder.parent)
@@ -115,9 +118,24 @@ class Recording:
         if is_this_boot:
             journal.renew(path)  # a sync may have failed: not all that the kernel shows is on disk
         self = cls(spool, session, Journal(path), segment_bytes)
-        remove_evicted(spool, session.id, self._journal.entries)
+        try:
+            self._take_up(told, water, is_this_boot=is_this_boot, is_afresh=is_afresh)
+        except OSError:
+            self.close()
+            raise
+        return self
+
+    def _take_up(
+        self,
+        told: Sequence[LaneLedger],
+        water: Watermark | None,
+        *,
+        is_this_boot: bool,
+        is_afresh: bool,
+    ) -> None:
+        spool, session, entries = self.spool, self.session, self._journal.entries
+        remove_evicted(spool, session.id, entries)
         mine = water if water is not None and water.session_id == session.id else None
-        entries = self._journal.entries
         sealed = {one["file"]: one["bytes"] for one in entries if one["entry"] == "sealed"}
         for lane, account in zip(self.lanes.values(), told, strict=True):
             segments = durable(spool, session.id, account.name, mine, sealed)
@@ -129,20 +147,6 @@ class Recording:
             if not is_this_boot:
                 lane.account.lose_tail(account)
         self._note_first_sample()
-        if not is_this_boot:
-            self._note_recovery()
-        return self
-
-    def _note_recovery(self) -> None:
-        for one in self.lanes.values():
-            if one.torn_bytes or one.holes or one.gaps:
-                line = {"entry": "recovered", "lane": one.name, "torn_bytes": one.torn_bytes}
-                self._journal.append({**line, "holes": one.holes, "gaps": one.gaps})
-
-    def bases(self) -> dict[int, Counts]:
-        """Return, by ring epoch, up to where the sessions before took."""
-        lines = [one for one in self._journal.entries if one["entry"] == "base"]
-        return {one["epoch"]: Counts.from_dict(one) for one in lines}
 
     def take(self, ring: RingReader, base: Counts | None) -> None:
         """Append what a ring of one of the session's lanes holds (see `LaneLog.take`)."""

@@ -52,8 +52,12 @@ class SegmentWriter:
         self = cls.__new__(cls)
         self.path, self.head = path, read_head(path)
         self.file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        os.ftruncate(self.file, end_bytes)
         self.end_bytes, self.rows = end_bytes, rows
+        try:
+            self.cut()
+        except OSError:
+            self.close()
+            raise
         return self
 
     def append(self, records: Sequence[memoryview], rows: int) -> None:

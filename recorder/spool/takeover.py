@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
-from recorder.spool.counts import Counts
+from recorder.spool.counts import counts_in
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from recorder.ring import RingReader
     from recorder.session.session import Session
+    from recorder.spool.counts import Counts
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,7 @@ def taken_before(spool: Spool) -> dict[int, Counts]:
         return {}
     if session.end_reason != "roll_over" or not is_of_this_boot(session):
         return {}
-    entries = [one for one in spool.entries(session_id) if one["entry"] in {"base", "behind"}]
-    return {one["epoch"]: Counts.from_dict(one) for one in entries}  # the later one counts
+    return counts_in(spool.entries(session_id), {"base", "behind"})
 
 
 def why_over(session: Session, lanes: Sequence[str]) -> str | None:

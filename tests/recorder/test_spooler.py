@@ -27,6 +27,7 @@ from tests.recorder.building import (
     Machine,
     Producer,
     assert_sound,
+    full_disk,
     lane_numbers,
     machine,
     new_session,
@@ -218,6 +219,25 @@ def test_something_strange_in_the_recorders_place_is_moved_and_kept(
     spooler.close()
     (kept,) = one.spool.glob(f"{place.partition('/')[0]}-strange-1*")
     assert (kept / "x" if kept.is_dir() else kept).read_text() == "somebody's"
+
+
+def test_a_session_that_a_full_disk_keeps_from_beginning_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    one = Machine(tmp_path)
+    spooler = Spooler(one.config)
+    try:
+        spooler.archive.end("roll_over")  # and the next one finds no room
+        open_files = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            with full_disk(64), pytest.raises(OSError, match="too large"):
+                spooler.archive.announce()
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+        assert not (one.spool / "aside").exists()
+        spooler.commit()
+        assert spooler.recording is not None
+    finally:
+        spooler.close()
 
 
 def test_a_name_that_was_set_stands_in_every_later_heartbeat(tmp_path: Path) -> None:

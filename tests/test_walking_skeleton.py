@@ -98,7 +98,6 @@ def test_position_and_time_are_those_of_the_drive_to_the_last_digit(
 ) -> None:
     with drive.open() as file:
         truth = {row["time"]: row for row in reversed(list(csv.DictReader(file)))}
-    compared = 0
     for row in recording.rows["gps"]:
         clock = clock_of(row)
         assert row["position.x"] == pytest.approx(float(truth[clock]["latitude"]), abs=1e-8)
@@ -106,8 +105,8 @@ def test_position_and_time_are_those_of_the_drive_to_the_last_digit(
         assert row["position.z"] == pytest.approx(float(truth[clock]["altitude"]), abs=0.01)
         speed_mps = math.hypot(row["velocity.x"], row["velocity.y"])
         assert speed_mps == pytest.approx(float(truth[clock]["speed"]) / 3.6, abs=0.001)
-        compared += 1
-    assert compared > 0.9 * SECONDS * 10
+    times = recording.times_s("gps")
+    assert len(times) == round((times[-1] - times[0]) * 10) + 1 > 50
 
 
 def clock_of(row: dict[str, Any]) -> str:

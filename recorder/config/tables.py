@@ -1,14 +1,7 @@
-"""The configuration: one TOML file, resolved once, handed to every process as JSON.
-
-The classes here say what there is, in which unit, within which limits, and what stands when nothing
-is said. `recorder.configfile` reads the file and reports everything that is wrong with it at once;
-the processes read only `from_json`, so that no lane carries a validator in its memory.
-"""
+"""The tables of the configuration: what there is, its unit and limits, and what stands unsaid."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -226,75 +219,3 @@ class Web(Table):
     enabled: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Bounds(ge=0, le=65_535)] = 8080
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(Table):
-    """Everything that differs between vehicles.
-
-    Args:
-        lanes: one table for each sensor, 1 to 64.
-        vehicle: table ``[vehicle]``.
-        session: table ``[session]``.
-        spool: table ``[spool]``.
-        upload: table ``[upload]``.
-        web: table ``[web]``.
-    """
-
-    lanes: Annotated[list[Lane], Bounds(min_length=1, max_length=64)]
-    vehicle: Vehicle = field(default_factory=Vehicle)
-    session: Session = field(default_factory=Session)
-    spool: Spool = field(default_factory=Spool)
-    upload: Upload = field(default_factory=Upload)
-    web: Web = field(default_factory=Web)
-
-    def lane(self, name: str) -> Lane:
-        """Return the lane of a name; KeyError if there is none."""
-        return {one.name: one for one in self.lanes}[name]
-
-    @property
-    def spool_dir(self) -> Path:
-        """Directory of the spool proper; only the spooler writes in it."""
-        return self.spool.directory / "spool"
-
-    @property
-    def upload_dir(self) -> Path:
-        """Directory of the uploader's journals; only the uploader writes in it."""
-        return self.spool.directory / "upload"
-
-    @property
-    def rings_dir(self) -> Path:
-        """Directory of the rings; on a tmpfs on the vehicle."""
-        return self.spool.run_dir / "rings"
-
-    @property
-    def command_socket(self) -> Path:
-        """UNIX socket on which the spooler takes commands."""
-        return self.spool.run_dir / "command.sock"
-
-    @property
-    def watermark_file(self) -> Path:
-        """File that says how far the spool is durable."""
-        return self.spool.run_dir / "watermark"
-
-
-def to_json(config: Config) -> str:
-    """Return the resolved configuration as one line of JSON, every default spelled out."""
-    return json.dumps(dataclasses.asdict(config), default=str, separators=(",", ":"))
-
-
-def from_json(text: str) -> Config:
-    """Read what `to_json` made; it was validated before it was written."""
-    raw = json.loads(text)
-    spool, upload, session = raw["spool"], raw["upload"], raw["session"]
-    spool |= {key: Path(spool[key]) for key in ("directory", "run_dir")}
-    upload |= {key: upload[key] and Path(upload[key]) for key in ("key_file", "certificate")}
-    session["model"] = Model(**session["model"])
-    return Config(
-        lanes=[Lane(**one) for one in raw["lanes"]],
-        vehicle=Vehicle(**raw["vehicle"]),
-        session=Session(**session),
-        spool=Spool(**spool),
-        upload=Upload(**upload),
-        web=Web(**raw["web"]),
-    )

@@ -68,7 +68,7 @@ _WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
 CRC_OFFSET = _BODY.size
 HEADER_BYTES = _WHOLE.size
 #: Places of some values in what `unpack_fields` returns.
-KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, CRC = 2, 4, 5, 7, 8, 9, 18
+KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, PERIOD_NS, CRC = 2, 4, 5, 7, 8, 9, 10, 18
 _ANCHOR = struct.Struct("<qqqqB")
 ANCHOR_SOURCES = ("none", "rtc", "ntp", "gps", "pps")
 
@@ -252,6 +252,12 @@ def is_plausible(fields: tuple[Any, ...]) -> bool:
         and fields[2] in KINDS
         and fields[PAYLOAD_BYTES] <= MOST_PAYLOAD_BYTES
     )
+
+
+def last_boot_ns(fields: tuple[Any, ...]) -> int:
+    """Return CLOCK_BOOTTIME of the last row of the record that `unpack_fields` read."""
+    begin: int = fields[BOOT_NS]
+    return begin + max(fields[ROWS] - 1, 0) * fields[PERIOD_NS]
 
 
 def header_of(fields: tuple[Any, ...]) -> Header:

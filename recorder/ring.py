@@ -96,13 +96,12 @@ class _Mapping:
 
     def _slices(self, position: int, size_bytes: int) -> list[memoryview]:
         """Return the one or two runs of memory that hold `size_bytes` from `position` on."""
-        begin = position % self.capacity_bytes
-        first = min(size_bytes, self.capacity_bytes - begin)
-        start = self._begin + begin
-        runs = [self._view[start : start + first]]
-        if first < size_bytes:
-            runs.append(self._view[self._begin : self._begin + size_bytes - first])
-        return runs
+        begin = self._begin + position % self.capacity_bytes
+        end = begin + size_bytes
+        if end <= self._end:
+            return [self._view[begin:end]]
+        turned = self._begin + end - self._end
+        return [self._view[begin : self._end], self._view[self._begin : turned]]
 
     def record_at(self, position: int) -> tuple[record.Header, list[memoryview]] | None:
         """Return the record at a position and its memory, header included, or None."""

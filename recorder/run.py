@@ -52,7 +52,7 @@ class Run:
     @property
     def last_boot_ns(self) -> int | None:
         """Time of the last sample, or None."""
-        return record.header_of(self._last_data).last_boot_ns if self._last_data else None
+        return record.last_boot_ns(self._last_data) if self._last_data else None
 
     @property
     def size_bytes(self) -> int:

@@ -66,6 +66,30 @@ GPS_FLOW = Flow(GPS, 1, 5)
 ALL_FLOWS = (Flow(CAMERA, 1, 15, 300_000), Flow(IMU, 50, 10), GPS_FLOW)
 
 
+def spool_config(
+    directory: Path, run_dir: Path, flows: Sequence[Flow], interval_s: float = 0.5
+) -> Config:
+    """Return the settings of a recorder that uploads nothing.
+
+    Args:
+        directory: the recorder's directory on disk.
+        run_dir: where its rings are.
+        flows: one for each lane.
+        interval_s: from one commit to the next; heartbeats are as far apart in commits as in life.
+    """
+    return Config(
+        lanes=[_LANES[one.schema.lane] for one in flows],
+        session=Session(heartbeat_s=interval_s * COMMITS_PER_BEAT),
+        spool=Spool(
+            directory=directory,
+            run_dir=run_dir,
+            segment_bytes=SEGMENT_BYTES,
+            free_floor_bytes=0,
+        ),
+        upload=Upload(mode="off"),
+    )
+
+
 class Spooling:
     """A spooler of this process, and the rings that it reads; a context manager.
 
@@ -77,17 +101,7 @@ class Spooling:
 
     def __init__(self, directory: Path, flows: Sequence[Flow], interval_s: float = 0.5) -> None:
         self._memory = Path(tempfile.mkdtemp(dir=MEMORY, prefix="recorder-bench-"))
-        self.config = Config(
-            lanes=[_LANES[one.schema.lane] for one in flows],
-            session=Session(heartbeat_s=interval_s * COMMITS_PER_BEAT),
-            spool=Spool(
-                directory=directory,
-                run_dir=self._memory,
-                segment_bytes=SEGMENT_BYTES,
-                free_floor_bytes=0,
-            ),
-            upload=Upload(mode="off"),
-        )
+        self.config = spool_config(directory, self._memory, flows, interval_s)
         self._flows = flows
         self._spooler = Spooler(self.config)
         self._rings = [_ring(self.config.rings_dir, one.schema) for one in flows]

@@ -117,7 +117,12 @@ def hold(path: Path) -> int | None:
     Returns:
         The descriptor, which holds the lock until it is closed; None if another one holds it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # Only now: the kernel refuses O_CREAT on what another user made in a sticky folder. Its
+        # group may take the lock too: the spool looks whether a lane runs.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

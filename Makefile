@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench powercut crash kills chaos fuzz clean
+.PHONY: help demo test bench powercut crash kills chaos fuzz wheels deb install uninstall hil-units clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -55,9 +55,42 @@ chaos: $(READY) ## Upload N=200 times over links, processes and disks that fail,
 fuzz: $(READY) ## Feed the readers of spool and rings with broken bytes for SECONDS=20
 	$(BIN)/python -m tests.recorder.spool.fuzz --seconds $(SECONDS)
 
+# What the installer needs of the machine: the system's own Python, whose version the wheels are for.
+SYSTEM_PYTHON := /usr/bin/python3
+PYTHON_VERSION ?= $(shell $(SYSTEM_PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ARCH ?= $(shell dpkg --print-architecture)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' recorder/__init__.py)
+
+wheels: $(READY) ## Gather in build/wheels what an installation without a network needs (ARCH= PYTHON_VERSION=)
+	systemd/package/wheels build/wheels $(ARCH) $(PYTHON_VERSION)
+
+deb: $(READY) ## Build the Debian package in dist/ (ARCH=arm64 PYTHON_VERSION=3.11 for Pi OS bookworm)
+	systemd/package/deb dist $(ARCH) $(PYTHON_VERSION)
+
+install: $(READY) ## Install on this machine: units, users, program, all but the configuration if there is one (root)
+	@[ "$$(id -u)" = 0 ] || { echo "installing needs root: sudo make install" >&2; exit 2; }
+	@! dpkg -s edge-recorder >/dev/null 2>&1 || { echo "the Debian package is installed; upgrade that" >&2; exit 2; }
+	@$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(call apt,python3-venv)
+	rm -rf build/wheels && systemd/package/wheels build/wheels $(ARCH) $(PYTHON_VERSION)
+	rm -rf /usr/share/edge-recorder/wheels && systemd/package/stage / build/wheels
+	install -d -m 750 /etc/recorder
+	[ -e /etc/recorder/recorder.toml ] || install -m 640 systemd/recorder.toml /etc/recorder/recorder.toml
+	/usr/lib/edge-recorder/set-up install $(VERSION)
+	chown root:recorder /etc/recorder /etc/recorder/recorder.toml
+
+uninstall: ## Remove what install brought; recordings and configuration stay (root)
+	@[ "$$(id -u)" = 0 ] || { echo "uninstalling needs root: sudo make uninstall" >&2; exit 2; }
+	[ ! -x /usr/lib/edge-recorder/set-up ] || /usr/lib/edge-recorder/set-up remove
+	systemd/package/unstage /
+
+# The bench's level 0.5: Debian's own systemd in a container, the package installed in it.
+hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgrade it, remove it (root)
+	@command -v mmdebstrap systemd-nspawn dpkg-deb >/dev/null || $(call apt,systemd-container mmdebstrap dpkg)
+	$(BIN)/pytest -p no:randomly -p no:xdist --timeout 600 -rs hil/units
+
 clean: ## Remove the environments, the caches and the demo's files
 	rm -rf .venv .venv-* demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find drivers recorder tests hil -name __pycache__ -type d -prune -exec rm -rf {} +
+	find drivers recorder tests hil systemd -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A second call finds the stamp and does nothing.
 $(READY): pyproject.toml requirements/build.txt requirements/lock.txt

@@ -38,6 +38,11 @@ def read(path: Path) -> Unit:
     return unit
 
 
+def written(path: Path) -> set[str]:
+    """Return the folders that a unit may write to."""
+    return {one for line in read(path)["Service"]["ReadWritePaths"] for one in line.split()}
+
+
 def tool(name: str, *probe: str) -> str:
     """Return the path of a system tool, or skip the test with the reason."""
     path = shutil.which(name)
@@ -81,11 +86,15 @@ def test_systemd_makes_the_users_and_every_unit_runs_as_one_of_them(tmp_path: Pa
     run(tool("systemd-sysusers"), f"--root={tmp_path}", UNITS / "sysusers.d" / "recorder.conf")
     users = {line.split(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
     groups = {line.split(":")[0] for line in (tmp_path / "etc/group").read_text().splitlines()}
-    runs_as = [read(path)["Service"]["User"][0] for path in SERVICES]
+    services = {path.name: read(path)["Service"] for path in SERVICES}
+    lane = services.pop("recorder-lane@.service")
+    assert (lane["DynamicUser"], lane["User"]) == (["yes"], ["rec-%i"])
+    assert "recorder" in lane["SupplementaryGroups"][0].split()
+    runs_as = [one["User"][0] for one in services.values()]
     assert len(set(runs_as)) == len(runs_as)
     assert set(runs_as) <= users
-    assert {read(path)["Service"]["Group"][0] for path in SERVICES} == {"recorder"}
-    assert {"recorder", "i2c"} <= groups
+    assert {one["Group"][0] for one in services.values()} == {"recorder"}
+    assert {"recorder", "recorder-rings", "i2c"} <= groups
 
 
 def test_systemd_makes_every_directory_that_a_unit_writes(tmp_path: Path) -> None:
@@ -97,9 +106,7 @@ def test_systemd_makes_every_directory_that_a_unit_writes(tmp_path: Path) -> Non
         "--create",
         UNITS / "tmpfiles.d" / "recorder.conf",
     )
-    writes = {
-        one for path in SERVICES for one in read(path)["Service"]["ReadWritePaths"][0].split()
-    }
+    writes = {one for path in SERVICES for one in written(path)}
     assert writes
     assert [one for one in writes if not (tmp_path / one.lstrip("/")).is_dir()] == []
     assert (tmp_path / "run/recorder").stat().st_mode & 0o7777 == 0o1770
@@ -147,7 +154,7 @@ def test_a_service_is_watched_and_started_again_for_ever(path: Path) -> None:
     assert service["Type"] == ["notify"]
     assert service["NotifyAccess"] == ["main"]
     assert service["Restart"] == ["always"]
-    assert service["RestartSec"] == ["1"]
+    assert service["RestartSec"] == ["10" if "upload" in path.name else "1"]
     assert int(service["WatchdogSec"][0]) > 0
     assert service["ExecStart"][0].startswith(PROGRAM + " ")
     assert service["ExecStart"][0].endswith("--config /etc/recorder/recorder.toml")
@@ -159,7 +166,8 @@ def test_a_service_has_no_privilege_that_it_does_not_need(path: Path) -> None:
     assert service["NoNewPrivileges"] == ["yes"]
     assert service["CapabilityBoundingSet"] == [""]
     assert service["ProtectSystem"] == ["strict"]
-    assert service["SystemCallFilter"] == ["@system-service"]
+    assert service["SystemCallFilter"][:2] == ["@system-service", "~@privileged @resources"]
+    assert set(service["SystemCallFilter"][2:]) <= {"adjtimex clock_adjtime clock_adjtime64"}
     is_lane = path.name == "recorder-lane@.service"
     assert (service.get("PrivateDevices") == ["yes"]) != is_lane
     assert (service.get("DevicePolicy") == ["closed"]) == is_lane
@@ -172,7 +180,7 @@ def test_lanes_and_spool_have_no_network_and_only_the_spool_writes_the_spool() -
     writes = {
         name
         for name, one in services.items()
-        if {"/var/lib/recorder", "/var/lib/recorder/spool"} & set(one["ReadWritePaths"][0].split())
+        if {"/var/lib/recorder", "/var/lib/recorder/spool"} & written(UNITS / name)
     }
     assert writes == {"recorder-spool.service"}
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.units import root
+from hil.root import missing, root
 from hil.units.box import LANES, Box, package
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The package in two versions."""
-    if reason := root.why_not():
-        pytest.skip(reason)
+    if reason := missing("systemd-nspawn", "nsenter"):
+        pytest.skip(f"{reason} (apt-get install systemd-container mmdebstrap)")
     folder = tmp_path_factory.mktemp("debs")
     return [package(folder, version) for version in ("0.1.0", "0.1.1")]
 
@@ -24,7 +24,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def bare(debs: list[Path]) -> Iterator[Box]:
     """A box that was booted, with nothing installed."""
-    with Box(root.root()) as box:
+    with Box(root()) as box:
         box.boot()
         yield box
 
@@ -32,7 +32,7 @@ def bare(debs: list[Path]) -> Iterator[Box]:
 @pytest.fixture(scope="module")
 def box(debs: list[Path]) -> Iterator[Box]:
     """A box that records from the models."""
-    with Box(root.root()) as box:
+    with Box(root()) as box:
         box.boot()
         box.install(debs[0])
         box.add_models()

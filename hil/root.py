@@ -1,4 +1,4 @@
-"""A Debian 13 root, built once from the distribution's own packages and kept for the next run."""
+"""Debian 13 roots, built once from the distribution's own packages and kept for the next run."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ import subprocess
 from pathlib import Path
 
 SUITE = "trixie"
+#: What every root has.
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "acl"),
     *("python3", "python3-venv", "procps", "iproute2"),
 )
-TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "dpkg-deb")
 #: Where roots are kept; the environment may name another folder.
 CACHE = Path(os.environ.get("RECORDER_HIL_CACHE", "~/.cache/edge-recorder-hil")).expanduser()
 
 
-def why_not() -> str:
-    """Return why no container can be booted on this machine, or nothing."""
+def missing(*tools: str) -> str:
+    """Return why roots cannot be used on this machine, or nothing."""
     if os.geteuid() != 0:
         return "the level needs root"
-    if missing := [one for one in TOOLS if shutil.which(one) is None]:
-        return f"missing: {', '.join(missing)} (apt-get install systemd-container mmdebstrap)"
-    filesystems = Path("/proc/filesystems").read_text()
-    return "" if "overlay" in filesystems else "this kernel has no overlay file system"
+    absent = [one for one in ("mmdebstrap", "dpkg-deb", *tools) if shutil.which(one) is None]
+    return f"missing: {', '.join(absent)}" if absent else ""
 
 
-def root() -> Path:
-    """Return the folder with the root, built if it is not there yet (about a minute)."""
-    key = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
+def root(*more: str) -> Path:
+    """Return the folder with a root, built if it is not there yet (about a minute).
+
+    Args:
+        more: packages that it has beside the usual ones.
+    """
+    packages = (*PACKAGES, *more)
+    key = hashlib.sha256(" ".join((SUITE, *packages)).encode()).hexdigest()[:12]
     place = CACHE / f"{SUITE}-{key}"
     if not place.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -38,7 +41,7 @@ def root() -> Path:
         shutil.rmtree(draft, ignore_errors=True)
         command = [
             *("mmdebstrap", "--mode=root", "--variant=minbase", "--quiet"),
-            f"--include={','.join(PACKAGES)}",
+            f"--include={','.join(packages)}",
             "--aptopt=APT::Install-Recommends false",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             *(SUITE, str(draft)),

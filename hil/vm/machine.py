@@ -1,0 +1,147 @@
+"""A virtual machine: QEMU's own processor emulation, so that it runs where there is no KVM."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hil.vm.image import Image
+
+PATIENCE_S, BOOT_S, POLL_S = 60.0, 240.0, 0.2
+
+
+class Machine:
+    """A machine that boots from a copy of an image; a context manager.
+
+    Args:
+        image: what it boots from; it stays as it is.
+        ports: names of the USB sockets that it has (`socket_path`).
+    """
+
+    def __init__(self, image: Image, ports: Sequence[str] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="recorder-vm-"))
+        self._disk = self.folder / "disk.qcow2"
+        back = ["-b", str(image.disk), "-F", "raw"]
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *back, self._disk], check=True)
+        self._command = [
+            *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+            *("-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1"),
+            *("-serial", f"file:{self.folder}/console"),
+            *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
+            *("-drive", f"file={self._disk},if=none,id=root,format=qcow2,cache=unsafe"),
+            *("-device", "virtio-blk-pci,drive=root", "-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=agent,path={self.folder}/agent,server=on,wait=off"),
+            *("-device", "virtserialport,chardev=agent,name=recorder.bench"),
+            *("-device", "virtio-rng-pci", "-device", "qemu-xhci,id=xhci"),
+        ]
+        for name in ports:
+            place = self.socket_path(name)
+            self._command += ["-chardev", f"socket,id={name},path={place},server=on,wait=off"]
+            self._command += ["-device", f"usb-redir,chardev={name},bus=xhci.0"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._agent: socket.socket | None = None
+        self._said = b""
+
+    def socket_path(self, port: str) -> Path:
+        """Return the socket that a device is plugged into."""
+        return self.folder / f"{port}.usb"
+
+    def boot(self) -> float:
+        """Switch it on, and return the seconds until its agent answers."""
+        begin_s = time.monotonic()
+        with (self.folder / "errors").open("wb") as errors:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+            )
+        self._agent = self._connect(self.folder / "agent")
+        self._answer(BOOT_S)
+        return time.monotonic() - begin_s
+
+    def _connect(self, path: Path) -> socket.socket:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            one = socket.socket(socket.AF_UNIX)
+            if not one.connect_ex(str(path)):
+                return one
+            one.close()
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError((self.folder / "errors").read_text())
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{path}: the machine does not listen")
+            time.sleep(POLL_S)
+
+    def _answer(self, patience_s: float) -> dict[str, Any]:
+        agent = self._agent
+        if agent is None:
+            raise RuntimeError("the machine is off")
+        deadline_s = time.monotonic() + patience_s
+        while b"\n" not in self._said:
+            agent.settimeout(max(deadline_s - time.monotonic(), 0.01))
+            more = agent.recv(65536)
+            if not more:
+                raise RuntimeError("the machine's agent is gone")
+            self._said += more
+        line, self._said = self._said.split(b"\n", 1)
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _ask(self, request: dict[str, Any], patience_s: float) -> dict[str, Any]:
+        if self._agent is None:
+            raise RuntimeError("the machine is off")
+        self._agent.sendall(json.dumps(request).encode() + b"\n")
+        return self._answer(patience_s)
+
+    def try_(self, command: str, patience_s: float = PATIENCE_S) -> tuple[int, str]:
+        """Run a shell command in it as root; return its exit code and what it said."""
+        found = self._ask({"run": command, "patience_s": patience_s}, patience_s + 10)
+        return found["code"], found["said"].strip()
+
+    def run(self, command: str, patience_s: float = PATIENCE_S) -> str:
+        """Run a shell command that must succeed, and return what it said."""
+        code, said = self.try_(command, patience_s)
+        assert code == 0, f"{command}: {code}\n{said}"
+        return said
+
+    def until(self, command: str, patience_s: float = PATIENCE_S) -> str:
+        """Run a command again and again until it succeeds, and return what it said then."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            code, said = self.try_(command)
+            if code == 0:
+                return said
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"{command}: not within {patience_s} s: {code}\n{said}")
+            time.sleep(POLL_S)
+
+    def put(self, text: str, path: str) -> None:
+        """Write a file in it."""
+        self._ask({"put": path, "data": base64.b64encode(text.encode()).decode()}, PATIENCE_S)
+
+    def close(self) -> None:
+        """Switch it off and remove everything; may be called twice."""
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -65,8 +65,8 @@ class Box(Container):
 
     def install(self, deb: Path) -> str:
         """Install a package as `dpkg` does, without any network."""
-        shutil.copy(deb, self.root / "root")
-        return self.run(f"dpkg -i --force-confold /root/{deb.name}")
+        shutil.copy(deb, self.root / "srv")
+        return self.run(f"dpkg -i --force-confold /srv/{deb.name}")
 
     def add_models(self) -> None:
         """Bring what the models need, and let the lanes open a pseudo-terminal."""

@@ -55,11 +55,11 @@ def test_a_lane_that_is_added_to_the_configuration_needs_no_enabling(bare: Box) 
 
 
 def test_a_broken_configuration_is_told_and_nothing_else_breaks(bare: Box) -> None:
-    bare.run(f"cp {CONFIG} /root/kept.toml && echo 'lanes = 1' >> {CONFIG}")
+    bare.run(f"cp {CONFIG} /srv/kept.toml && echo 'lanes = 1' >> {CONFIG}")
     bare.run("systemctl daemon-reload")
     bare.run("systemctl restart --no-block recorder-spool")
     bare.until("journalctl -u recorder-spool --no-pager | grep -i 'recorder.toml'")
-    bare.run(f"cp /root/kept.toml {CONFIG}")
+    bare.run(f"cp /srv/kept.toml {CONFIG}")
     bare.run("systemctl daemon-reload && systemctl restart recorder-spool")
     bare.until("systemctl is-active recorder-spool")
 

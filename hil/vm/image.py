@@ -50,12 +50,12 @@ def build(deb: Path, folder: Path) -> Image:
     with tempfile.TemporaryDirectory(dir=CACHE) as draft:
         system = Path(draft) / "root"
         subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(system)], check=True)
-        shutil.copy(deb, system / "root")
+        shutil.copy(deb, system / "srv")
         chroot = ["chroot", str(system), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         subprocess.run(
-            [*chroot, "dpkg", "-i", f"/root/{deb.name}"], check=True, capture_output=True
+            [*chroot, "dpkg", "-i", f"/srv/{deb.name}"], check=True, capture_output=True
         )
-        (system / "root" / deb.name).unlink()
+        (system / "srv" / deb.name).unlink()
         bench = system / "opt/bench"
         bench.mkdir(parents=True)
         shutil.copy(Path(__file__).with_name("agent.py"), bench)

@@ -59,7 +59,7 @@ DEEDS = {
     "serial port": lambda: write("/dev/probe-tty"),
     "disk": lambda: read("/dev/probe-disk"),
     "shadow": lambda: read("/etc/shadow"),
-    "home": lambda: read("/home/secret"),
+    "home": lambda: read("/run/user/0/secret"),
     "key": lambda: read("/etc/credstore/recorder.key"),
     "write system": lambda: make("/usr/lib"),
     "write settings": lambda: make("/etc/recorder"),

@@ -52,9 +52,7 @@ def build(deb: Path, folder: Path) -> Image:
         subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(system)], check=True)
         shutil.copy(deb, system / "srv")
         chroot = ["chroot", str(system), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-        subprocess.run(
-            [*chroot, "dpkg", "-i", f"/srv/{deb.name}"], check=True, capture_output=True
-        )
+        subprocess.run([*chroot, "dpkg", "-i", f"/srv/{deb.name}"], check=True, capture_output=True)
         (system / "srv" / deb.name).unlink()
         bench = system / "opt/bench"
         bench.mkdir(parents=True)

@@ -58,7 +58,8 @@ def test_a_process_is_refused_what_is_not_its_business(box: Box, unit: str) -> N
     box.run(
         "cd /dev; test -e probe-disk || mknod -m 660 probe-disk b 7 99 && chgrp disk probe-disk;"
         " test -e probe-tty || mknod -m 660 probe-tty c 4 64 && chgrp tty probe-tty;"
-        " mkdir -p -m 755 /run/user/0; echo s > /run/user/0/secret; install -d -m 700 /etc/credstore;"
+        " mkdir -p -m 755 /run/user/0; echo s > /run/user/0/secret;"
+        " install -d -m 700 /etc/credstore;"
         " echo k > /etc/credstore/recorder.key; chmod 600 /etc/credstore/recorder.key"
     )
     name, _, instance = unit.partition("@")

@@ -6,8 +6,10 @@ it fails and books every loss.
 
     DriverError
     ├── DeviceAbsentError    nothing there: the lane retries, slower and slower
+    │   └── StillLookingError   … and the next attempt goes on where this one stopped
     ├── WrongDeviceError     another device answers: as absent, and the text says what was found
     ├── DeviceLostError      it was there and broke: the lane closes and opens it again
+    │   └── StuckDeviceError only a new process can use it again: the lane's process ends
     └── BadSampleError       one sample unreadable: counted as broken, reading goes on
 """
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 DriverT = TypeVar("DriverT", bound="Driver")
 
@@ -38,12 +41,27 @@ class DeviceAbsentError(DriverError):
     """There is no device: no such file, no acknowledge on the bus, permission denied."""
 
 
+class StillLookingError(DeviceAbsentError):
+    """Nothing was found so far; the next `open` goes on where this one stopped.
+
+    Example: a receiver whose speed is not known, and not all of them have been tried.
+    """
+
+
 class WrongDeviceError(DeviceAbsentError):
     """Another device answers; the message says what was found and what is supported."""
 
 
 class DeviceLostError(DriverError):
     """The device was there and is gone or stuck: unplugged, bus fault, browned out, stalled."""
+
+
+class StuckDeviceError(DeviceLostError):
+    """The device can only be used again by a new process; its library blocks for ever in this one.
+
+    Example: a camera of libcamera that gives no more frames. From here on `close` must not call
+    into the library any more: the process that holds it is about to end at once.
+    """
 
 
 class BadSampleError(DriverError):
@@ -107,6 +125,8 @@ class Sample:
             the lane counts them by time.
         utc_ns: UTC of row 0 in ns since 1970 as the device states it, or None.
         utc_uncertainty_ns: bound of the error of `utc_ns` against `boot_ns`.
+        utc_source: what `utc_ns` rests on: ``gps``, or ``pps`` if a second pulse tied it to
+            `boot_ns`.
     """
 
     boot_ns: int
@@ -117,6 +137,22 @@ class Sample:
     gap: bool = False
     utc_ns: int | None = None
     utc_uncertainty_ns: int = 0
+    utc_source: str = "gps"
+
+
+@dataclass(frozen=True)
+class Events:
+    """A lane of what comes when it comes: each sample one blob and nothing else.
+
+    Args:
+        kind: what fills it, as a driver's `kind`.
+        ontology: tag of its topic on the server.
+        blob: what the bytes are (``nmea``).
+    """
+
+    kind: str
+    ontology: str
+    blob: str
 
 
 @dataclass(frozen=True)
@@ -147,6 +183,9 @@ class Driver:
         blob: None, or what the bytes behind the row are (``jpeg``).
         rate_hz: the contract: rows per second that the device was told to give.
         rate_tolerance: how far the device's clock may be off, as a fraction.
+        beside: None, or a second lane that the device fills, by way of `take_beside`.
+        documents: files that are needed to read the recording, by type (``calibration``): they
+            go with it as dependencies. The driver never opens them.
     """
 
     kind: ClassVar[str]
@@ -155,6 +194,14 @@ class Driver:
     blob: str | None = None
     rate_hz: float
     rate_tolerance: ClassVar[float]
+    beside: Events | None = None
+    documents: Mapping[str, Path] = {}
+
+    @property
+    def node(self) -> str | None:
+        """Path that appears together with the device, or None: whoever waits can watch for it."""
+        path = str(getattr(self, "device", "")).removeprefix("unix:")
+        return path if path.startswith("/") else None
 
     def open(self) -> Device:
         """Find the device, check its identity, configure and start it.
@@ -182,10 +229,22 @@ class Driver:
             The sample, or None if none came in time (silence is no error here).
 
         Raises:
-            DeviceLostError: the device is gone or stuck; the caller closes it.
+            DeviceLostError: the device is gone or stuck; the caller closes it at once.
+            StuckDeviceError: the caller closes it and ends its process.
             BadSampleError: something unreadable came; the caller counts it and reads on.
         """
         raise NotImplementedError
+
+    def measured(self) -> Mapping[str, object]:
+        """What the driver found out about the device while it ran; for people and the life sign.
+
+        Plain values under names with their unit (``period_ns``, ``stamp_jitter_ns``).
+        """
+        return {}
+
+    def take_beside(self) -> Sequence[Sample]:
+        """Return what came for the second lane since the last call; never waits."""
+        return ()
 
     def finish(self) -> Sequence[Sample]:
         """Stop the device at a whole sample and return what it still held, oldest first.

@@ -13,11 +13,14 @@ inside the interval, whatever the load of the machine does to the looks.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
 #: Anchors, about one a second, over which the period is measured.
 ANCHORS = 12
+#: Stamps, some seconds of bursts, over which their jitter is taken.
+JUMPS = 100
 #: What is allowed for the drift of an oscillator: within the baseline, and of an older measurement
 #: in every further second. 5e-6/s is a sensor that warms by 4 degrees a minute at 80 ppm/degree.
 DRIFT = 2e-5
@@ -68,11 +71,22 @@ class FifoClock:
         self._first_number = 0
         self._first = self._next
         self._anchors: deque[tuple[int, Span]] = deque(maxlen=ANCHORS)
+        self._expected_ns: float | None = None  # where the period puts the next stamp
+        self._jumps: deque[float] = deque(maxlen=JUMPS)
 
     @property
     def period_ns(self) -> float:
         """Best estimate of the period."""
         return self._period.middle_ns
+
+    def measured(self) -> dict[str, float]:
+        """Return the period, how far stamps jumped against it lately, and their bound, in ns."""
+        jumps = self._jumps or (0.0,)
+        return {
+            "period_ns": round(self.period_ns, 1),
+            "stamp_jitter_ns": round(math.sqrt(sum(one * one for one in jumps) / len(jumps))),
+            "stamp_bound_ns": round(self._next.width_ns / 2),
+        }
 
     def start(self, number: int, before_ns: int, after_ns: int) -> None:
         """Begin to count: sample `number` is the first that was not there at a look.
@@ -89,7 +103,8 @@ class FifoClock:
         self._next = Span(before_ns, after_ns + self._period.most_ns)
         self._prior = self._period
         self._anchors.clear()
-        self.hand_over(0)
+        self._expected_ns = None
+        self._first_is(0)
 
     def look(self, number: int, before_ns: int, after_ns: int) -> None:
         """Learn from a look at the FIFO.
@@ -105,7 +120,7 @@ class FifoClock:
             first = self._first_number
             self._period = self._allowed
             self.start(number, before_ns, after_ns)
-            self.hand_over(first)
+            self._first_is(first)
             return
         self._number, self._next = number, following
         self._measure()
@@ -130,8 +145,24 @@ class FifoClock:
         """Whether the middle of `first` is right to a quarter of a period."""
         return self._first.width_ns <= self.period_ns / 2
 
+    @property
+    def is_first_sharp(self) -> bool:
+        """Whether the middle of `first` is right to an eighth of a period.
+
+        What a gap before it cost can then be counted by time: the last stamp before the gap is
+        right to a quarter, and an eighth is left for the period.
+        """
+        return self._first.width_ns <= self.period_ns / 4
+
     def hand_over(self, number: int) -> None:
         """Note that the samples before this one are handed over: `first` is this one now."""
+        stamp_ns = self._first.middle_ns
+        if self._expected_ns is not None:
+            self._jumps.append(stamp_ns - self._expected_ns)
+        self._expected_ns = stamp_ns + (number - self._first_number) * self.period_ns
+        self._first_is(number)
+
+    def _first_is(self, number: int) -> None:
         self._first_number, self._first = number, self.span(number)
 
     def reach(self, most: int) -> int:

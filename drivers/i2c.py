@@ -10,22 +10,26 @@ import ctypes
 import errno
 import os
 import struct
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from smbus2 import SMBus, i2c_msg
 
 from drivers.base import DeviceAbsentError, DeviceLostError, Driver, WrongDeviceError
 from drivers.sim.bus import BusClient
+from drivers.stillness import DEAD
 
 #: What adapters answer if the chip does not acknowledge, the bus hangs or the adapter gave up.
 BUS_FAULTS = (errno.EIO, errno.ENXIO, errno.EAGAIN, errno.ETIMEDOUT, errno.EREMOTEIO)
 #: 7-bit addresses of chips; the I2C specification reserves the others.
 ADDRESSES = range(0x08, 0x78)
 UNIX = "unix:"
+#: 8 bits and an acknowledge; and of a transfer its start, its second start and its stop.
+BYTE_BITS, EDGE_BITS = 9, 3
 
 
 class Bus(Protocol):
-    """The methods of smbus2's `SMBus` that drivers use; a bus model has the same."""
+    """The methods of smbus2's `SMBus` that drivers use; `BusClient` has the same."""
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
         """Write one register."""
@@ -76,18 +80,28 @@ class Byte:
 
 
 class Word:
-    """A number in two registers, high byte first, read in one transfer so that it cannot tear.
+    """A number in two registers, read and written in one transfer so that it cannot tear.
 
     Args:
-        register: address of the high byte.
+        register: the lower one's address.
+        order: ``>`` if that is the high byte, ``<`` if it is the low one.
     """
 
-    def __init__(self, register: int) -> None:
+    def __init__(self, register: int, order: str = ">") -> None:
         self.register = register
+        self._number = struct.Struct(f"{order}H")
 
     def __get__(self, chip: I2cDriver, owner: type[I2cDriver] | None = None) -> int:
-        value: int = struct.unpack(">H", chip.read_register(self.register, 2))[0]
+        value: int = self._number.unpack(chip.read_register(self.register, 2))[0]
         return value
+
+    def __set__(self, chip: I2cDriver, value: int) -> None:
+        chip.write_block(self.register, self._number.pack(value))
+
+
+def transfer_bits(written: int, read: int) -> int:
+    """Return the bits on the wire of one transfer that writes and then reads so many bytes."""
+    return BYTE_BITS * (2 + written + read) + EDGE_BITS
 
 
 class I2cDriver(Driver):
@@ -96,6 +110,11 @@ class I2cDriver(Driver):
     Args:
         device: name of the bus, see `open_bus`.
         address: 7-bit address of the chip, 0x08 to 0x77.
+        bus_hz: the bus's clock in Hz where the system does not say it (`recorder check` plans with
+            it); 0: as the system says, or 100,000.
+        calibration: file with the sensor's bias, scale and misalignment; goes with the recording
+            as a dependency, byte for byte, and is never applied to the samples.
+        mounting: file with the rotation from the sensor's axes to the vehicle's; likewise.
 
     Attributes:
         who_am_i: the register of the chip's identity.
@@ -104,14 +123,34 @@ class I2cDriver(Driver):
 
     who_am_i = Byte(0x75)
 
-    chip_ids: ClassVar[tuple[int, ...]]
+    chip_ids: tuple[int, ...]
 
-    def __init__(self, *, device: str, address: int) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        address: int,
+        bus_hz: int = 0,
+        calibration: str = "",
+        mounting: str = "",
+    ) -> None:
         if address not in ADDRESSES:
             raise ValueError(f"address is {address:#04x}, allowed are 0x08 to 0x77")
         self.device = device
         self.address = address
+        self.bus_hz = bus_hz
+        files = {"calibration": calibration, "mounting": mounting}
+        for name, file in files.items():
+            if file and not Path(file).is_absolute():
+                raise ValueError(f"{name} is {file}, must be an absolute path")
+        self.documents = {kind: Path(file) for kind, file in files.items() if file}
         self._bus: Bus | None = None
+
+    @property
+    def bits_per_s(self) -> float:
+        """What the driver puts on the wire in a second; here: one transfer for each row."""
+        row_bytes = sum(int(one.type[2:]) for one in self.fields)
+        return transfer_bits(1, row_bytes) * self.rate_hz
 
     def identify(self) -> int:
         """Open the bus, read the chip's identity and return it.
@@ -122,13 +161,32 @@ class I2cDriver(Driver):
         """
         self._bus = open_bus(self.device)
         try:
-            found = self.who_am_i
+            found = self.identity()
         except DeviceLostError as error:
             raise DeviceAbsentError(str(error)) from error
         if found not in self.chip_ids:
-            allowed = ", ".join(f"{chip:#04x}" for chip in self.chip_ids)
-            raise WrongDeviceError(f"{self}: identity is {found:#04x}, a {self.kind} has {allowed}")
+            raise WrongDeviceError(f"{self}: {self._other(found)}")
         return found
+
+    def identity(self) -> int:
+        """Read the chip's identity."""
+        return self.who_am_i
+
+    def _other(self, found: int) -> str:
+        allowed = ", ".join(f"{chip:#04x}" for chip in self.chip_ids)
+        text = f"identity is {found:#04x}, a {self.model} has {allowed}"
+        if found in DEAD:
+            return f"{text}: no supply, or a bus that hangs"
+        return text + self._relative(found)
+
+    def _relative(self, found: int) -> str:
+        """Say which option would have another chip of the family, if this is one."""
+        return ""
+
+    @property
+    def model(self) -> str:
+        """Name of the chip that is expected."""
+        return self.kind
 
     def read_register(self, register: int, size_bytes: int) -> bytes:
         """Read from a register on, in one transfer of any length up to 8192 bytes.
@@ -151,8 +209,21 @@ class I2cDriver(Driver):
         Raises:
             DeviceLostError: as for `read_register`.
         """
+        # SMBus, not `i2c_rdwr`: the kernel refuses it while a driver of its own has the chip.
         try:
             self._opened().write_byte_data(self.address, register, value)
+        except OSError as error:
+            raise self._lost(f"writing register {register:#04x}", error) from error
+
+    def write_block(self, register: int, data: bytes) -> None:
+        """Write up to 8191 bytes in one transfer, from a register on or all into it.
+
+        Raises:
+            DeviceLostError: as for `read_register`.
+        """
+        message = i2c_msg.write(self.address, bytes((register,)) + data)
+        try:
+            self._opened().i2c_rdwr(message)
         except OSError as error:
             raise self._lost(f"writing register {register:#04x}", error) from error
 
@@ -172,6 +243,8 @@ class I2cDriver(Driver):
 
     def _lost(self, doing: str, error: OSError) -> DeviceLostError:
         kind = "bus fault" if error.errno in BUS_FAULTS else "bus gone"
+        if error.errno == errno.EBUSY:
+            kind = "a driver of the kernel has the chip"
         return DeviceLostError(f"{self}: {kind} while {doing}: {_text(error)}")
 
     def __str__(self) -> str:

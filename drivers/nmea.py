@@ -28,6 +28,7 @@ from drivers.nmea_sentence import DAY_NS, Sentence, parse
 from drivers.uart import Lines
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterator
 
 __all__ = ["FIXES", "Decoder", "Epoch", "decode_file"]
@@ -84,13 +85,19 @@ class _Group:
 class Decoder:
     """Makes epochs of a receiver's bytes, cut anywhere.
 
+    Args:
+        raw: gets every line as it came, refused ones too, behind the boot time of its first byte.
+
     Attributes:
+        sentences: lines so far that were sentences with a good checksum.
         unusable: epochs so far of which so much was damaged that not even their time is known;
             they are missing among the epochs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, raw: deque[tuple[int, bytes]] | None = None) -> None:
+        self.sentences = 0
         self.unusable = 0
+        self._raw = raw
         self._lines = Lines()
         self._group: _Group | None = None
         self._previous: _Group | None = None
@@ -132,11 +139,14 @@ class Decoder:
         """
         epochs: list[Epoch] = []
         for line, line_ns in self._lines.feed(data, boot_ns, end_boot_ns):
+            if self._raw is not None:
+                self._raw.append((line_ns, line))
             sentence = parse(line)
             if sentence is None:
                 self._errors += 1
                 self._damage_ns = line_ns if self._damage_ns is None else self._damage_ns
             else:
+                self.sentences += 1
                 epochs += self._take(sentence, line_ns)
         return epochs
 

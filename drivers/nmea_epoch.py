@@ -12,8 +12,8 @@ What the epoch's fix is called (`FIXES`), by the first rule that holds:
     quality 1, GSA says 3                                     3d
     quality 1, no GSA                                         3d with an altitude, else 2d
 
-Without a fix all of position, altitude, speed, course and dilutions are None, whatever the
-receiver repeats from earlier; time and satellites stay.
+Without a fix all of position, altitude, speed, course, dilutions and deviations are None, whatever
+the receiver repeats from earlier; time and satellites stay.
 
 Where sentences of an epoch differ, the first in `PRECEDENCE` that knows a value gives it.
 """
@@ -65,6 +65,9 @@ class Epoch:
         hdop: horizontal dilution of precision.
         vdop: vertical.
         pdop: of position.
+        sigma_latitude_m: standard deviation of the position, to the north.
+        sigma_longitude_m: to the east.
+        sigma_altitude_m: upwards.
         service: bits of the constellations named: 1 GPS, 2 GLONASS, 4 BeiDou, 8 Galileo, 16 QZSS,
             32 NavIC; 0 not known.
         sentences: sentences with a good checksum, those of unknown kinds included.
@@ -90,6 +93,9 @@ class Epoch:
     hdop: float | None
     vdop: float | None
     pdop: float | None
+    sigma_latitude_m: float | None
+    sigma_longitude_m: float | None
+    sigma_altitude_m: float | None
     service: int
     sentences: int
     checksum_errors: int
@@ -155,6 +161,9 @@ def merge(
         hdop=first(s.hdop for s in known),
         vdop=first(s.vdop for s in known),
         pdop=first(s.pdop for s in known),
+        sigma_latitude_m=first(s.sigma_latitude_m for s in known),
+        sigma_longitude_m=first(s.sigma_longitude_m for s in known),
+        sigma_altitude_m=first(s.sigma_altitude_m for s in known),
         service=functools.reduce(operator.or_, (s.service for s in everything), 0),
         sentences=sentences,
         checksum_errors=checksum_errors,

@@ -1,41 +1,70 @@
-"""A CSI or USB camera through libcamera and picamera2, as JPEG pictures.
+"""A CSI or USB camera through libcamera and picamera2, as JPEG pictures or as H.264.
 
-Source: picamera2 manual, sections on requests and metadata; libcamera's control list:
-SensorTimestamp is the start of the exposure of the first row, in ns of CLOCK_BOOTTIME.
+Source: picamera2's manual and its code (requests, encoders, `process_requests`); libcamera's
+control list.
 
-Not run on this project's bench yet. One request at a time is encoded in the reading thread, so
-there is no queue: a frame that came while the last one was encoded shows as a gap in the numbers.
+What picamera2 leaves to its user, and what is done here:
+
+- An encoder sees every frame, `capture_request` only the newest: the pictures come from an encoder,
+  and each frame is noted before it goes in. So a loss is the sensor's, the encoder's or the
+  reader's, and is counted as that.
+- A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
+  picture and is cut to the bytes used.
+- When a camera dies, no call says so, and every further call into the library may block for ever,
+  `stop` among them. After `STALLED_S` without a frame it is dead, and only a new process can use
+  it; every call that may block has an end.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from drivers import camera
-from drivers.base import Device, DeviceAbsentError, DeviceLostError, Driver, Sample
+from drivers.base import (
+    BadSampleError,
+    Device,
+    DeviceAbsentError,
+    DeviceLostError,
+    Driver,
+    Sample,
+    StuckDeviceError,
+)
+from drivers.bounded import call_within
+from drivers.encoded_frames import EncodedFrames
+from drivers.picamera2_library import MAIN, Library, library
+from drivers.picamera2_setup import configure, set_controls
+from drivers.stamp_clock import StampClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-#: libcamera does not tell an application that its camera died: it is silent for ever.
-STALLED_S = 3.0
+OPEN_S, STOP_S = 10.0, 2.0
+#: Bits per pixel of the hardware's MJPEG at quality 100: picamera2's table of bit rates for its
+#: software qualities 35 to 80 is this times the quality.
+BITS_PER_PIXEL = 1.0
+H264_BITS_PER_PIXEL = 0.1
+#: Largest width and height of a Pi's hardware encoder (bcm2835-codec).
+HARDWARE_PX = 1920
+_HALF_TURN_DEG = 180
 
 
 class PiCamera(Driver):
-    """JPEG pictures; `frame` is numbered on the sensor's grid of time, from 0 at `open`.
-
-    A camera that stalled can only be recovered by a new process: its library blocks for ever in
-    every further call. So after `DeviceLostError` for a stall, `close` leaves the camera alone and
-    a second `open` is refused.
+    """Pictures; `frame` is numbered on the sensor's grid of time, from 0 at `open`.
 
     Args:
-        device: the camera's number in libcamera's list, as text.
+        device: the camera's number in libcamera's list, as text; or ``unix:PATH`` of the camera
+            model that listens there.
         rate_hz: frames per second, fixed for the sensor.
-        width: in pixels.
-        height: in pixels.
+        width: in pixels, even.
+        height: in pixels, even.
+        encoding: ``jpeg``, or ``h264`` (in byte-stream form, headers before each key frame).
         jpeg_quality: 1 to 100.
+        bitrate_bps: of H.264, in bit/s; 0: by size and rate.
+        key_interval_s: time between two key frames of H.264, in s.
+        rotation_deg: 0 or 180, by the sensor.
+        controls: libcamera's controls by name, such as ``{ ExposureTime = 5000 }`` (us).
     """
 
     kind = "pi_camera"
@@ -51,84 +80,187 @@ class PiCamera(Driver):
         rate_hz: float = 10,
         width: int = 640,
         height: int = 480,
+        encoding: Literal["jpeg", "h264"] = "jpeg",
         jpeg_quality: int = 80,
+        bitrate_bps: int = 0,
+        key_interval_s: float = 1.0,
+        rotation_deg: int = 0,
+        controls: dict[str, float | bool] | None = None,
     ) -> None:
-        if not device.isdecimal():
-            raise ValueError(f"device is {device!r}, allowed is a camera's number: 0, 1, ...")
+        self._refuse(device, width, height, jpeg_quality, rotation_deg)
         self.device = device
         self.rate_hz = rate_hz
+        self.blob = encoding
         self._size = (width, height)
         self._jpeg_quality = jpeg_quality
+        self._bitrate_bps = bitrate_bps or round(H264_BITS_PER_PIXEL * width * height * rate_hz)
+        self._key_frames = max(1, round(key_interval_s * rate_hz))
+        self._rotation_deg = rotation_deg
+        self._controls = dict(controls or {})
         self._camera: Any = None
-        self._encoder: Any = None
-        self._grid = camera.FrameGrid(1e9 / rate_hz)
+        self._frames = EncodedFrames(1e9 / rate_hz)
+        self._clock = StampClock()
+        self._lost = camera.Lost()
         self._seen_s = 0.0
-        self._stalled = False
+        self._is_stuck = False
+
+    @staticmethod
+    def _refuse(device: str, width: int, height: int, quality: int, rotation_deg: int) -> None:
+        if not (device.isdecimal() or device.startswith("unix:")):
+            raise ValueError(f"device is {device!r}, allowed is a camera's number: 0, 1, ...")
+        if width % 2 or height % 2:
+            key, value = ("width", width) if width % 2 else ("height", height)
+            raise ValueError(f"{key} is {value}, allowed are even numbers")
+        if not 1 <= quality <= 100:  # noqa: PLR2004 - in percent
+            raise ValueError(f"jpeg_quality is {quality}, allowed are 1 to 100")
+        if rotation_deg not in (0, _HALF_TURN_DEG):
+            raise ValueError(f"rotation_deg is {rotation_deg}, allowed are 0 and 180")
 
     def open(self) -> Device:
         """Find the camera, configure it to the fixed rate and start it."""
-        if self._stalled:
-            raise DeviceAbsentError(f"camera {self.device}: stalled; only a new process can use it")
-        picamera2 = _library("picamera2")
-        found = picamera2.Picamera2.global_camera_info()
-        if int(self.device) >= len(found):
-            names = ", ".join(f"{info['Num']}: {info['Model']}" for info in found) or "none"
-            raise DeviceAbsentError(f"camera {self.device}: not there; libcamera finds {names}")
+        if self._is_stuck:
+            raise StuckDeviceError(f"{self._name}: is dead; only a new process can use it")
         try:
-            self._start(picamera2.Picamera2(int(self.device)))
+            return call_within(OPEN_S, self._open)
+        except TimeoutError as error:
+            raise self._dead(f"does not open within {OPEN_S:g} s") from error
         except (RuntimeError, OSError) as error:  # what libcamera's binding raises
-            raise DeviceAbsentError(f"camera {self.device}: {error}") from error
-        self._encoder = _library("picamera2.encoders").JpegEncoder(q=self._jpeg_quality)
-        self._grid = camera.FrameGrid(1e9 / self.rate_hz)
-        self._seen_s = time.monotonic()
-        info = found[int(self.device)]
-        return Device(model=str(info["Model"]), interface={"libcamera": str(info["Id"])})
+            raise DeviceAbsentError(f"{self._name}: {error}") from error
 
     def read(self, timeout_s: float) -> Sample | None:
-        """Wait for the next frame and encode it."""
-        try:
-            request = self._camera.capture_request(wait=timeout_s)
-        except TimeoutError as error:
-            if time.monotonic() - self._seen_s < STALLED_S:
-                return None
-            self._stalled = True
-            raise DeviceLostError(f"camera {self.device}: no frame for {STALLED_S} s") from error
+        """Wait for the next frame."""
+        if self._camera is None:
+            raise DeviceLostError(f"{self._name}: is not open")
+        taken = self._frames.take(timeout_s)
+        if taken is None:
+            most_s = max(camera.STALLED_S, 3 / self.rate_hz)
+            if time.monotonic() - self._seen_s >= most_s:
+                raise self._dead(f"no frame for {most_s:g} s")
+            return None
         self._seen_s = time.monotonic()
-        try:
-            picture = self._encoder.encode_func(request, "main")
-            exposed_ns = int(request.get_metadata()["SensorTimestamp"])
-        finally:
-            request.release()
-        return camera.sample(self._grid.number(exposed_ns), exposed_ns, *self._size, picture)
+        self._lost = taken.lost
+        return camera.sample(*taken, self.blob)
+
+    def measured(self) -> Mapping[str, object]:
+        """Where frames were lost since it was opened, and of which clock the sensor's times are."""
+        lost = {f"lost_{place}": count for place, count in vars(self._lost).items()}
+        return {**lost, "stamp_clock": self._clock.name}
 
     def finish(self) -> Sequence[Sample]:
-        """Stop the camera; what it exposed since the last `read` is not recorded."""
-        self._camera.stop()
-        return ()
+        """Stop the camera and return the frames that were on their way."""
+        try:
+            call_within(STOP_S, self._stop)
+        except TimeoutError as error:
+            raise self._dead(f"does not stop within {STOP_S:g} s") from error
+        except (RuntimeError, OSError) as error:
+            raise DeviceLostError(f"{self._name}: {error}") from error
+        samples: list[Sample] = []
+        while (taken := self._frames.take(0)) is not None:
+            with contextlib.suppress(BadSampleError):  # its number is missing in the recording
+                samples.append(camera.sample(*taken, self.blob))
+        return samples
 
     def close(self) -> None:
-        """Release the camera, unless it stalled."""
+        """Release the camera; one that is dead is left alone."""
         opened, self._camera = self._camera, None
-        if opened is not None and not self._stalled:
-            opened.close()
+        if opened is not None and not self._is_stuck:
+            try:
+                call_within(STOP_S, opened.close)
+            except TimeoutError:
+                self._is_stuck = True
+            except (RuntimeError, OSError):  # it is closed as far as it will be
+                return
 
-    def _start(self, opened: Any) -> None:  # noqa: ANN401 - the library has no types
-        self._camera = opened
-        frame_us = round(1e6 / self.rate_hz)
-        configuration = opened.create_video_configuration(
-            main={"size": self._size, "format": "RGB888"},
-            controls={"FrameDurationLimits": (frame_us, frame_us)},
-        )
-        opened.configure(configuration)
+    @property
+    def node(self) -> str | None:
+        """The model's socket; libcamera's cameras have no node that could be named."""
+        path = self.device.removeprefix("unix:").partition("#")[0]
+        return path if path.startswith("/") else None
+
+    @property
+    def _name(self) -> str:
+        return f"camera {self.device}"
+
+    def _dead(self, why: str) -> StuckDeviceError:
+        self._is_stuck = True
+        return StuckDeviceError(f"{self._name}: {why}")
+
+    def _open(self) -> Device:
+        parts = library(self.device)
+        found = parts.Picamera2.global_camera_info()
+        if parts.number >= len(found):
+            names = ", ".join(f"{at}: {one['Model']}" for at, one in enumerate(found)) or "none"
+            raise DeviceAbsentError(f"{self._name}: not there; libcamera finds {names}")
+        opened = self._camera = parts.Picamera2(parts.number)
+        is_raw = "ColorFilterArrangement" in opened.camera_properties
+        is_turned = self._rotation_deg == _HALF_TURN_DEG
+        turn = parts.Transform(hflip=is_turned, vflip=is_turned)
+        configure(opened, self._name, self._size, turn, "YUV420" if is_raw else "MJPEG")
+        set_controls(opened, self._name, self.rate_hz, self._controls)
+        self._clock, self._lost = StampClock(), camera.Lost()
+        encoder = self._encoder(parts) if is_raw else None
+        self._frames = EncodedFrames(1e9 / self.rate_hz, getattr(encoder, "force_key_frame", None))
+        opened.pre_callback = self._exposed if is_raw else self._compressed
+        if encoder is not None:
+            opened.start_encoder(encoder, parts.output(self._encoded(encoder)), name=MAIN)
         opened.start()
+        self._seen_s = time.monotonic()
+        info = found[parts.number]
+        name = type(encoder).__name__ if encoder is not None else "the camera's own"
+        interface = {"libcamera": str(info["Id"]), "encoder": name}
+        return Device(model=str(info["Model"]), interface=interface)
 
+    def _encoder(self, parts: Library) -> Any:  # noqa: ANN401 - the library has no types
+        if self.blob == "h264":
+            return parts.H264Encoder(
+                bitrate=self._bitrate_bps,
+                repeat=True,
+                iperiod=self._key_frames,
+                framerate=max(1, round(self.rate_hz)),
+            )
+        if parts.has_hardware and max(self._size) <= HARDWARE_PX:
+            width, height = self._size
+            share = BITS_PER_PIXEL * self._jpeg_quality / 100
+            return parts.MJPEGEncoder(bitrate=round(share * width * height * self.rate_hz))
+        return parts.JpegEncoder(q=self._jpeg_quality)
 
-def _library(name: str) -> Any:  # noqa: ANN401 - the library has no types
-    """Import a part of picamera2, which comes with the system and not from PyPI."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DeviceAbsentError(
-            f"pi_camera needs picamera2 ({error}): sudo apt install python3-picamera2, and a"
-            " virtual environment made with --system-site-packages"
-        ) from error
+    def _exposed(self, request: Any) -> int:  # noqa: ANN401 - the library has no types
+        """Note a frame; called in picamera2's thread for every frame, before it is encoded."""
+        facts = request.get_metadata()
+        stamp_ns = int(facts["SensorTimestamp"])
+        nan, unknown = float("nan"), camera.UNKNOWN
+        shot = camera.Shot(
+            number=0,
+            boot_ns=self._clock.to_boot_ns(stamp_ns),
+            size=self._size,
+            exposure_us=int(facts.get("ExposureTime", unknown)),
+            gain=float(facts.get("AnalogueGain", nan)),
+            lens_position=float(facts.get("LensPosition", nan)),
+            frame_duration_us=int(facts.get("FrameDuration", unknown)),
+        )
+        self._frames.expose(stamp_ns, shot)
+        return int(stamp_ns / 1000)
+
+    def _compressed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
+        """Take a picture that the camera compressed itself."""
+        stamp_us = self._exposed(request)
+        stream = request.stream_map[MAIN]
+        used = request.request.buffers[stream].metadata.planes[0].bytes_used
+        picture = memoryview(request.make_buffer(MAIN))[:used]
+        self._frames.encoded(stamp_us, picture, is_key=True)
+
+    def _encoded(self, encoder: Any) -> Callable[[bytes, bool, int], None]:  # noqa: ANN401 - the library has no types
+        """Return what is called in picamera2's encoder's thread for each encoded frame."""
+        frames = self._frames
+
+        is_jpeg = self.blob == camera.BLOB  # the hardware does not mark these as key frames
+
+        def take(frame: bytes, is_key: bool, after_first_us: int) -> None:
+            stamp_us = encoder.firsttimestamp + after_first_us
+            frames.encoded(stamp_us, bytes(frame), is_key=is_key or is_jpeg)
+
+        return take
+
+    def _stop(self) -> None:
+        self._camera.stop_encoder()
+        self._camera.stop()

@@ -27,6 +27,8 @@ BITS_PER_BYTE = 10
 READ_BYTES = 8192
 #: NMEA 0183 allows 82 bytes; receivers with many channels send more, none sends three times that.
 MOST_LINE_BYTES = 256
+#: A command is shorter than 300 bytes, which 4800 baud carry in 0.6 s.
+WRITE_S = 2.0
 
 _MARK = re.compile(rb"[$\r\n]")
 _ABSENT = {
@@ -51,6 +53,7 @@ class Port:
         baud: bits per second.
 
     Attributes:
+        baud: bits per second.
         read_ns: CLOCK_BOOTTIME of the last `read_some`, in ns: when the last byte had arrived.
 
     Raises:
@@ -59,10 +62,12 @@ class Port:
 
     def __init__(self, path: str, baud: int) -> None:
         self.path = path
-        self._byte_ns = 1e9 * BITS_PER_BYTE / baud
+        self.baud = baud
         try:
             # timeout=0: `read` gives what is there; the waiting is done by poll.
-            self._serial = serial.Serial(path, baud, timeout=0, exclusive=True)
+            self._serial = serial.Serial(
+                path, baud, timeout=0, write_timeout=WRITE_S, exclusive=True
+            )
         except (OSError, termios.error) as error:  # SerialException is an OSError
             why = _ABSENT.get(getattr(error, "errno", None) or 0, str(error))
             raise DeviceAbsentError(f"{path}: {why}") from error
@@ -92,9 +97,36 @@ class Port:
             ready = self._poll.poll(max(0.0, timeout_s) * 1000)
             data: bytes = self._serial.read(READ_BYTES) if ready else b""
         now_ns = boot_ns()
-        first_ns = max(self.read_ns, now_ns - int(max(0, len(data) - 1) * self._byte_ns))
+        byte_ns = 1e9 * BITS_PER_BYTE / self.baud
+        first_ns = max(self.read_ns, now_ns - int(max(0, len(data) - 1) * byte_ns))
         self.read_ns = now_ns
         return data, first_ns
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; returns when the last of them has left.
+
+        Raises:
+            DeviceLostError: the device is gone, or takes no bytes within `WRITE_S`.
+        """
+        with self._lost_on_error():
+            self._serial.write(data)
+            self._serial.flush()
+
+    def set_baud(self, baud: int) -> None:
+        """Change the speed; what came at the old one and was not read is thrown away.
+
+        Raises:
+            DeviceAbsentError: the port cannot have this speed.
+            DeviceLostError: the device is gone.
+        """
+        try:
+            with self._lost_on_error():
+                self._serial.baudrate = baud
+                self._serial.reset_input_buffer()
+        except ValueError as error:
+            raise DeviceAbsentError(f"{self.path}: {baud} baud: {error}") from error
+        self.baud = baud
+        self.read_ns = boot_ns()
 
     def close(self) -> None:
         """Release the port; may be called twice; never raises."""

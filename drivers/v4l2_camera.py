@@ -1,47 +1,49 @@
 """A camera on USB (or any V4L2 node that gives MJPEG), pictures as it delivers them.
 
-Source: Linux kernel, Media subsystem userspace API, part I (Video for Linux API), v4l2_buffer:
-`sequence` counts the frames of the driver, lost ones included; the timestamp's clock is named in
-its flags. Not run on this project's bench yet.
+Source: Linux kernel, Media subsystem userspace API, part I, v4l2_buffer: `sequence` counts the
+frames of the driver, lost ones included; the timestamp's clock is named in its flags.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import time
-from typing import TYPE_CHECKING, Any
-
-from linuxpy.video.device import BufferFlag, PixelFormat, V4L2Error, VideoCapture
-from linuxpy.video.device import Device as VideoDevice
+from typing import TYPE_CHECKING
 
 from drivers import camera
-from drivers.base import (
-    BadSampleError,
-    Device,
-    DeviceAbsentError,
-    DeviceLostError,
-    Driver,
-    Sample,
-    WrongDeviceError,
-    boot_ns,
-)
+from drivers import v4l2_layout as layout
+from drivers.base import BadSampleError, Device, DeviceLostError, Driver, Sample, boot_ns
+from drivers.stamp_clock import suspended_ns
+from drivers.v4l2 import Node, capability, open_node, setting_up
+from drivers.v4l2_setup import control_name, controls, set_controls, set_format, set_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-BUFFERS = 4
-TIMESTAMP_CLOCK = 0xE000  # V4L2_BUF_FLAG_TIMESTAMP_MASK
+    from drivers.v4l2 import Argument
+
+#: Frames that may wait for the reader: 0.27 s at 30 frames a second.
+BUFFERS = 8
+_WRAP = 1 << 32
+_HALF_TURN_DEG = 180
 
 
 class V4l2Camera(Driver):
     """JPEG pictures; `frame` is the driver's own sequence number, from 0 at `open`.
 
+    What the driver numbered and did not give is `lost_sensor`: it had no free buffer, or the frame
+    was damaged on the wire. The driver does not tell which.
+
     Args:
         device: the node, ``/dev/video0`` or a link to it.
-        rate_hz: frames per second to ask for.
+        rate_hz: frames per second.
         width: in pixels.
         height: in pixels.
+        rotation_deg: 0 to 270 in steps of 90, by the camera's own control ``rotate``, or for 180
+            by its two flips; nothing is decoded for it.
+        controls: values by name, as ``v4l2-ctl --list-ctrls`` shows them; set in this order.
     """
 
     kind = "v4l2_camera"
@@ -57,95 +59,150 @@ class V4l2Camera(Driver):
         rate_hz: float = 10,
         width: int = 640,
         height: int = 480,
+        rotation_deg: int = 0,
+        controls: dict[str, int] | None = None,
     ) -> None:
+        if rotation_deg not in range(0, 360, 90):
+            raise ValueError(f"rotation_deg is {rotation_deg}, allowed are 0, 90, 180 and 270")
         self.device = device
         self.rate_hz = rate_hz
         self._size = (width, height)
-        self._video: Any = None
-        self._capture: Any = None
+        self._rotation_deg = rotation_deg
+        self._controls = dict(controls or {})
+        self._node: Node | None = None
+        self._views: list[memoryview] = []
+        self._frame = -1  # the last one's number
+        self._lost = camera.Lost()
+        self._seen_s = 0.0
 
     def open(self) -> Device:
-        """Open the node, ask for MJPEG of the wanted size and rate, and start the stream."""
-        self._video = VideoDevice(self.device)
-        try:
-            self._video.open()
-            self._capture = VideoCapture(self._video, size=BUFFERS)
-            self._configure()
-            self._capture.open()
-        except OSError as error:
-            if error.errno in (errno.ENOTTY, errno.EINVAL):
-                raise WrongDeviceError(f"{self.device}: no camera of V4L2 ({error})") from error
-            raise DeviceAbsentError(f"{self.device}: {error}") from error
-        except V4L2Error as error:
-            raise WrongDeviceError(f"{self.device}: {error}") from error
-        info = self._video.info
+        """Open the node, set size, rate and controls, and start the stream."""
+        node = self._node = open_node(self.device)
+        found = capability(node, self.device)
+        set_format(node, self.device, *self._size)
+        set_rate(node, self.device, self.rate_hz, *self._size)
+        set_controls(node, self.device, {**self._controls, **self._turned(node)})
+        with setting_up(self.device):
+            self._start(node)
+        self._frame, self._lost = -1, camera.Lost()
+        self._seen_s = time.monotonic()
+        release = f"{found.version >> 16}.{found.version >> 8 & 255}.{found.version & 255}"
         return Device(
-            model=str(info.card),
-            firmware=str(info.version),
-            interface={"node": self.device, "driver": str(info.driver), "bus": str(info.bus_info)},
+            model=found.card.decode(errors="replace"),
+            firmware=release,
+            interface={
+                "node": self.device,
+                "driver": found.driver.decode(errors="replace"),
+                "bus": found.bus_info.decode(errors="replace"),
+            },
         )
 
     def read(self, timeout_s: float) -> Sample | None:
         """Wait for the next frame."""
-        try:
-            frame = self._capture.buffer.frame_reader.read(timeout_s)
-        except OSError as error:
-            raise DeviceLostError(f"{self.device}: {error}") from error
-        if frame is None:
+        buffer = self._dequeued(timeout_s)
+        if buffer is None:
+            if time.monotonic() - self._seen_s > camera.STALLED_S:
+                raise DeviceLostError(f"{self.device}: no frame for {camera.STALLED_S:g} s")
             return None
-        if frame.buff.flags & BufferFlag.ERROR:
-            raise BadSampleError(f"frame {frame.buff.sequence}: marked as damaged by its driver", 0)
-        stamp = frame.buff.timestamp
-        stamp_ns = stamp.secs * 1_000_000_000 + stamp.usecs * 1_000
-        exposed_ns = to_boot_ns(stamp_ns, frame.buff.flags)
-        return camera.sample(frame.buff.sequence, exposed_ns, *self._size, frame.data)
+        self._seen_s = time.monotonic()
+        # A copy, so that the driver has its buffer back before anything else is done.
+        picture = bytes(self._views[buffer.index][: buffer.bytesused])
+        self._queue(buffer.index)
+        number = self._number(buffer.sequence)
+        if buffer.flags & layout.BUF_FLAG_ERROR:
+            raise BadSampleError(f"frame {number}: marked as damaged by its driver")
+        shot = camera.Shot(number, exposed_boot_ns(buffer), self._size)
+        return camera.sample(shot, picture, self._lost)
+
+    def measured(self) -> Mapping[str, object]:
+        """Frames that the driver numbered and did not give since it was opened."""
+        return {"lost_sensor": self._lost.sensor}
 
     def finish(self) -> Sequence[Sample]:
         """Take the frames that wait in the driver's buffers, then stop the stream."""
         samples: list[Sample] = []
         for _ in range(BUFFERS):
-            with contextlib.suppress(BadSampleError):  # its number is missing: the lane counts it
+            with contextlib.suppress(BadSampleError):  # its number is missing in the recording
                 sample = self.read(0)
                 if sample is None:
                     break
                 samples.append(sample)
-        self._capture.stream_off()
+        self._call(layout.STREAMOFF, ctypes.c_int(layout.VIDEO_CAPTURE))
         return samples
 
     def close(self) -> None:
-        """Release the node."""
-        video, self._video, self._capture = self._video, None, None
-        if video is not None:
-            with contextlib.suppress(OSError):  # it was pulled
-                video.close()
+        """Release the buffers and the node."""
+        node, self._node, self._views = self._node, None, []
+        if node is not None:
+            node.close()
 
-    def _configure(self) -> None:
-        width, height = self._size
-        self._capture.set_format(width, height, "MJPG")
-        got = self._capture.get_format()
-        if (got.width, got.height, got.pixel_format) != (width, height, PixelFormat.MJPEG):
-            offered = ", ".join(sorted({_text(kind) for kind in self._video.info.frame_types}))
-            raise WrongDeviceError(
-                f"{self.device}: gives {got.width}x{got.height} {got.pixel_format.name}, not"
-                f" {width}x{height} MJPEG; it offers {offered}"
-            )
-        self._capture.set_fps(self.rate_hz)
+    def _turned(self, node: Node) -> dict[str, int]:
+        """Return the controls that turn the picture."""
+        if not self._rotation_deg:
+            return {}
+        has = {control_name(one) for one in controls(node)}
+        flips = ("horizontal_flip", "vertical_flip")
+        if self._rotation_deg == _HALF_TURN_DEG and "rotate" not in has and has.issuperset(flips):
+            return dict.fromkeys(flips, 1)
+        return {"rotate": self._rotation_deg}
+
+    def _start(self, node: Node) -> None:
+        asked = layout.RequestBuffers(
+            count=BUFFERS, type=layout.VIDEO_CAPTURE, memory=layout.MEMORY_MMAP
+        )
+        node.ioctl(layout.REQBUFS, asked)
+        for index in range(asked.count):
+            buffer = _buffer(index)
+            node.ioctl(layout.QUERYBUF, buffer)
+            self._views.append(node.map(buffer.length, buffer.m.offset))
+            node.ioctl(layout.QBUF, _buffer(index))
+        node.ioctl(layout.STREAMON, ctypes.c_int(layout.VIDEO_CAPTURE))
+
+    def _dequeued(self, timeout_s: float) -> layout.Buffer | None:
+        buffer = _buffer(0)
+        try:
+            if not self._opened().wait(timeout_s):
+                return None
+            self._opened().ioctl(layout.DQBUF, buffer)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:  # woken, and nothing there
+                return None
+            raise DeviceLostError(f"{self.device}: {error}") from error
+        return buffer
+
+    def _queue(self, index: int) -> None:
+        self._call(layout.QBUF, _buffer(index))
+
+    def _call(self, request: int, argument: Argument) -> None:
+        try:
+            self._opened().ioctl(request, argument)
+        except OSError as error:
+            raise DeviceLostError(f"{self.device}: {error}") from error
+
+    def _opened(self) -> Node:
+        if self._node is None:
+            raise DeviceLostError(f"{self.device}: is not open")
+        return self._node
+
+    def _number(self, sequence: int) -> int:
+        """Return a frame's number from the driver's, which has 32 bits; count what is missing."""
+        missing = (sequence - self._frame - 1) % _WRAP
+        self._lost.sensor += missing
+        self._frame += missing + 1
+        return self._frame
 
 
-def to_boot_ns(stamp_ns: int, flags: int) -> int:
-    """Convert a buffer's time to CLOCK_BOOTTIME.
+def _buffer(index: int) -> layout.Buffer:
+    return layout.Buffer(index=index, type=layout.VIDEO_CAPTURE, memory=layout.MEMORY_MMAP)
 
-    Args:
-        stamp_ns: the driver's timestamp.
-        flags: the buffer's flags. If they do not name CLOCK_MONOTONIC, now is the best that is
-            known: late by the time the frame waited.
+
+def exposed_boot_ns(buffer: layout.Buffer) -> int:
+    """Return the boot time of a frame.
+
+    If its driver does not name CLOCK_MONOTONIC, now is the best that is known: late by the time
+    the frame waited.
     """
-    if flags & TIMESTAMP_CLOCK != BufferFlag.TIMESTAMP_MONOTONIC:
+    if buffer.flags & layout.BUF_FLAG_TIMESTAMP_MASK != layout.BUF_FLAG_TIMESTAMP_MONOTONIC:
         return boot_ns()
-    # The clocks differ by the time spent suspended; read in this order the result is never early.
-    monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    return stamp_ns + boot_ns() - monotonic_ns
-
-
-def _text(kind: Any) -> str:  # noqa: ANN401 - the library has no types
-    return f"{kind.width}x{kind.height} {kind.pixel_format.name}"
+    stamp = buffer.timestamp
+    return int(stamp.tv_sec) * 1_000_000_000 + int(stamp.tv_usec) * 1_000 + suspended_ns()

@@ -1,4 +1,4 @@
-"""A camera that delivers real JPEG pictures over a socket, see `drivers.frame_source`.
+"""A camera that delivers real JPEG pictures over a socket, see `drivers.sim.frame_wire`.
 
 It keeps to its own grid of time from the first start on, has few buffers, and drops frames when
 they are not taken; its numbers go on, also while nobody is connected (the recorder's process may
@@ -11,6 +11,7 @@ rate control, other formats than JPEG, and the controls of a real camera.
 from __future__ import annotations
 
 import json
+import random
 import selectors
 import socket
 import zlib
@@ -18,7 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.base import boot_ns
-from drivers.frame_source import END, HEADER, START
+from drivers.sim.frame_wire import DESCRIBE, END, HEADER, START
 
 if TYPE_CHECKING:
     import threading
@@ -71,21 +72,23 @@ class Camera:
         self._ending = False
         self._client: socket.socket | None = None
         self._drop = self._garbage = 0
-        self._stalled_until_ns = 0
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        self._listener.listen()
+        self._lossy = 0.0
+        self._dice = random.Random(0)
+        self._stalled_until_ns = self._unplugged_until_ns = 0
+        self._listener = self._listen()
 
-    def fault(self, name: str, *, n: int = 1, seconds: float = 1.0) -> None:
+    def fault(self, name: str, *, n: int = 1, seconds: float = 1.0, share: float = 0.0) -> None:
         """Misbehave; may be called from any thread (it sets single values only).
 
         Args:
             name: ``drop``: the next `n` frames are numbered but not sent; ``garbage``: the next
                 `n` pictures are cut short; ``stall``: for `seconds` there are no frames at all,
-                and afterwards the numbers go on as if nothing had been.
+                and afterwards the numbers go on as if nothing had been; ``lossy``: from now on each
+                frame is dropped with the probability `share`; ``unplug``: hangs up, and listens
+                again after `seconds`.
             n: frames.
             seconds: duration.
+            share: 0 to 1.
         """
         if name == "drop":
             self._drop = n
@@ -93,14 +96,27 @@ class Camera:
             self._garbage = n
         elif name == "stall":
             self._stalled_until_ns = boot_ns() + round(seconds * 1e9)
+        elif name == "lossy":
+            self._lossy = share
+        elif name == "unplug":
+            self._unplugged_until_ns = boot_ns() + round(seconds * 1e9)
         else:
-            raise ValueError(f"a camera has no fault {name!r}, only drop, garbage and stall")
+            known = "drop, garbage, lossy, stall and unplug"
+            raise ValueError(f"a camera has no fault {name!r}, only {known}")
+
+    def _listen(self) -> socket.socket:
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self._path))
+        listener.listen()
+        return listener
 
     def run(self, stop: threading.Event) -> None:
         """Serve until told to stop, then close everything."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             while not stop.is_set():
+                self._plug(selector)
                 for key, _ in selector.select(self._pause_s()):
                     self._serve(selector, key.fileobj is self._listener)
                 if self._due_ns is not None and self._due_ns <= boot_ns():
@@ -111,6 +127,19 @@ class Camera:
         self._listener.close()
         self._log.close()
         self._path.unlink(missing_ok=True)
+
+    def _plug(self, selector: selectors.BaseSelector) -> None:
+        """Take the socket away while the camera is unplugged, and bring it back afterwards."""
+        is_away = boot_ns() < self._unplugged_until_ns
+        is_listening = self._listener.fileno() >= 0
+        if is_away and is_listening:
+            self._hang_up(selector)
+            selector.unregister(self._listener)
+            self._listener.close()
+            self._path.unlink(missing_ok=True)
+        elif not is_away and not is_listening:
+            self._listener = self._listen()
+            selector.register(self._listener, selectors.EVENT_READ)
 
     def _pause_s(self) -> float:
         if self._due_ns is None:
@@ -139,6 +168,13 @@ class Camera:
         elif order == END:
             self._due_ns = None
             self._ending = True
+        elif order == DESCRIBE:
+            # Before anything streams to this client, and shorter than any socket's buffer.
+            rate = round(1e12 / self._period_ns)
+            try:
+                client.send(HEADER.pack(rate, 0, *self._size, 0))
+            except OSError:  # it has gone meanwhile
+                self._hang_up(selector)
         else:
             self._hang_up(selector)
 
@@ -157,6 +193,8 @@ class Camera:
     def _is_dropped(self, at_ns: int) -> bool:
         if self._drop > 0:
             self._drop -= 1
+            return True
+        if self._lossy and self._dice.random() < self._lossy:
             return True
         return at_ns < self._stalled_until_ns
 

@@ -5,9 +5,14 @@ Settings, an object of JSON:
     dir      folder for dev/gps (a link to a pseudo-terminal), dev/i2c and dev/camera (UNIX
              sockets), and the models' own logs: models/gps.jsonl, imu.csv, camera.jsonl
     source   {"kind": "drive", "path": FILE.csv}, {"kind": "log", "path": FILE.log} (a receiver's
-             log, byte for byte) or {"kind": "vehicle", "seed": N}; without it: vehicle
+             log, byte for byte) or {"kind": "vehicle", "seed": N}; without it: vehicle. With
+             "no_fix_s" the receiver has no fix for so long: it knows the time and says that it
+             has no position (drive and vehicle)
     baud     of the receiver's line, 115200
-    imu      {"rate_error": 0.004}: how much faster than nominal its oscillator runs
+    receiver {"make": "ublox", "protocol": 18.0} or {"make": "mediatek"}: one that can be set up and
+             begins as from the factory (9600 or 38400 baud, 1 Hz); without it: one that cannot
+    imu      {"chip": "mpu6050", "rate_error": 0.004}: one of `CHIPS`, and how much faster than
+             nominal its oscillator runs
     camera   {"rate_hz": 10, "width": 640, "height": 480, "size_bytes": 0}: smaller pictures are
              filled up to that size
 
@@ -30,22 +35,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.nmea import Decoder
+from drivers.sim.bmi270_chip import Bmi270Chip
+from drivers.sim.bno055_chip import Bno055Chip
 from drivers.sim.bus import BusServer
 from drivers.sim.drive import Drive
 from drivers.sim.frames import Camera
+from drivers.sim.icm20948_chip import Icm20948Chip
+from drivers.sim.lsm6ds_chip import Lsm6ds3Chip, Lsm6dsoChip
 from drivers.sim.motion import Motion, Sense, Track
 from drivers.sim.mpu6050_chip import Mpu6050Chip
 from drivers.sim.nmea_render import Fix, render
 from drivers.sim.pictures import Pictures
 from drivers.sim.receiver import Burst, Receiver, log_epochs
+from drivers.sim.receiver_unit import UNITS, Unit
 from drivers.sim.vehicle import SEED, Vehicle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from drivers.sim.imu_chip import ImuChip
+
     Settings = Mapping[str, Any]
 
-IMU_ADDRESS = 0x68
+#: The IMUs that there are, and their addresses on the bus.
+CHIPS: Mapping[str, tuple[type[ImuChip], int]] = {
+    "mpu6050": (Mpu6050Chip, 0x68),
+    "icm20948": (Icm20948Chip, 0x68),
+    "bmi270": (Bmi270Chip, 0x68),
+    "lsm6ds3": (Lsm6ds3Chip, 0x6A),
+    "lsm6dso": (Lsm6dsoChip, 0x6A),
+    "bno055": (Bno055Chip, 0x28),
+}
 READY_S = 5.0
 NAP_S = 0.01
 
@@ -65,10 +85,16 @@ class Models:
         bursts, self._motion = source(settings.get("source", {"kind": "vehicle"}))
         self._gps_link = devices / "gps"
         self.receiver = Receiver(
-            bursts, self._gps_link, logs / "gps.jsonl", settings.get("baud", 115_200)
+            bursts,
+            self._gps_link,
+            logs / "gps.jsonl",
+            settings.get("baud", 115_200),
+            unit(settings.get("receiver")),
         )
-        self.chip = Mpu6050Chip(self._sense, logs / "imu.csv", **settings.get("imu", {}))
-        self.bus = BusServer(devices / "i2c", {IMU_ADDRESS: self.chip})
+        imu = {"chip": "mpu6050", **settings.get("imu", {})}
+        chip, address = CHIPS[imu.pop("chip")]
+        self.chip = chip(self._sense, logs / "imu.csv", **imu)
+        self.bus = BusServer(devices / "i2c", {address: self.chip})
         usual = {"rate_hz": 10, "width": 640, "height": 480, "size_bytes": 0}
         camera = {**usual, **settings.get("camera", {})}
         pictures = Pictures(camera["width"], camera["height"], camera["size_bytes"])
@@ -121,6 +147,22 @@ class Models:
         return self._motion.at(max(0, at_ns - start_ns) / 1e9 if start_ns is not None else 0.0)
 
 
+def unit(settings: Mapping[str, Any] | None) -> Unit | None:
+    """Return what the receiver can be told; None: nothing.
+
+    Args:
+        settings: the key ``receiver`` of the module's settings, or None.
+
+    Raises:
+        KeyError: there is no such make.
+    """
+    if settings is None:
+        return None
+    more = dict(settings)
+    made: Unit = UNITS[more.pop("make")](**more)
+    return made
+
+
 def source(settings: Settings) -> tuple[Sequence[Burst], Motion]:
     """Return what the receiver plays and what the IMU feels.
 
@@ -137,16 +179,18 @@ def source(settings: Settings) -> tuple[Sequence[Burst], Motion]:
         return bursts, Track(list(_points(bursts)))
     if kind == "drive":
         drive = Drive(Path(settings["path"]))
-        return _rendered(drive.fixes), drive
+        return _rendered(drive.fixes, settings.get("no_fix_s", 0)), drive
     if kind == "vehicle":
         vehicle = Vehicle(settings.get("seed", SEED))
-        return _rendered(vehicle.fixes), vehicle
+        return _rendered(vehicle.fixes, settings.get("no_fix_s", 0)), vehicle
     raise ValueError(f"source kind is {kind!r}, allowed are drive, log and vehicle")
 
 
-def _rendered(fixes: Sequence[Fix]) -> list[Burst]:
+def _rendered(fixes: Sequence[Fix], no_fix_s: float) -> list[Burst]:
     start_ns = fixes[0].utc_ns
-    return [Burst(fix.utc_ns, fix.utc_ns - start_ns, render(fix)) for fix in fixes]
+    fix_ns = start_ns + round(no_fix_s * 1e9)
+    known = (fix if fix.utc_ns >= fix_ns else Fix(fix.utc_ns) for fix in fixes)
+    return [Burst(fix.utc_ns, fix.utc_ns - start_ns, render(fix)) for fix in known]
 
 
 def _points(bursts: Iterable[Burst]) -> Iterable[tuple[float, float, float]]:

@@ -1,4 +1,4 @@
-"""Renders fixes as a receiver's sentences: RMC, GGA, GSA and VTG of talker GN.
+"""Renders fixes as a receiver's sentences of talker GN: RMC, GGA, GSA and VTG, or what is asked.
 
 Rounding: the rendered text is the truth that a recording is compared with. Against the fix it was
 made from it is off by at most half a unit of the last digit:
@@ -8,7 +8,7 @@ made from it is off by at most half a unit of the last digit:
     altitude, geoid     0.01 m
     speed               0.001 knots = 0.0005 m/s
     course              0.01 degrees
-    dilutions           0.01
+    dilutions, sigmas   0.01
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import datetime
 import functools
 import operator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MPS_PER_KNOT = 1852 / 3600
 MPS_PER_KMH = 1 / 3.6
@@ -25,6 +29,7 @@ MILLI_NS = 1_000_000
 MINUTE_UNITS = 60_000_000  # millionths of a minute in a degree
 MODES = {0: "N", 1: "A", 2: "D", 3: "P", 4: "R", 5: "F", 6: "E", 7: "M", 8: "S"}
 MOST_LISTED = 12
+USUAL = ("RMC", "GGA", "GSA", "VTG")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Fix:
         hdop: horizontal dilution of precision.
         vdop: vertical.
         pdop: of position.
+        sigma_m: standard deviations of latitude, longitude and altitude, for GST.
     """
 
     utc_ns: int
@@ -58,24 +64,34 @@ class Fix:
     hdop: float = 1.0
     vdop: float = 1.0
     pdop: float = 1.4
+    sigma_m: tuple[float, float, float] = (1.0, 1.0, 2.0)
 
 
-def render(fix: Fix) -> bytes:
-    """Return the epoch's sentences as they leave the receiver, with checksums and line ends."""
+def render(fix: Fix, sentences: Sequence[str] = USUAL) -> bytes:
+    """Return the epoch's sentences as they leave the receiver, with checksums and line ends.
+
+    Args:
+        fix: what they say.
+        sentences: which, in this order: RMC, GGA, GSA, VTG, GLL, GNS, GST, ZDA.
+    """
     utc = datetime.datetime.fromtimestamp(fix.utc_ns // SECOND_NS, datetime.timezone.utc)
     time = f"{utc:%H%M%S}.{fix.utc_ns % SECOND_NS // MILLI_NS:03d}"
     date = f"{utc:%d%m%y}"
     if fix.latitude_deg is None or fix.longitude_deg is None:
-        bodies: tuple[str, ...] = (
-            f"GNRMC,{time},V,,,,,,,{date},,,N",
-            f"GNGGA,{time},,,,,0,00,,,M,,M,,",
-            "GNGSA,A,1,,,,,,,,,,,,,,,",
-            "GNVTG,,T,,M,,N,,K,N",
-        )
+        bodies = {
+            "RMC": f"{time},V,,,,,,,{date},,,N",
+            "GGA": f"{time},,,,,0,00,,,M,,M,,",
+            "GSA": "A,1,,,,,,,,,,,,,,,",
+            "VTG": ",T,,M,,N,,K,N",
+            "GLL": f",,,,{time},V,N",
+            "GNS": f"{time},,,,,NN,00,,,,,",
+            "GST": f"{time},,,,,,,",
+        }
     else:
         place = f"{_degrees(fix.latitude_deg, 2, 'NS')},{_degrees(fix.longitude_deg, 3, 'EW')}"
         bodies = _bodies(fix, time, date, place)
-    return b"".join(seal(body) for body in bodies)
+    bodies["ZDA"] = f"{time},{utc:%d,%m,%Y},00,00"
+    return b"".join(seal(f"GN{name},{bodies[name]}") for name in sentences)
 
 
 def seal(body: str) -> bytes:
@@ -84,19 +100,22 @@ def seal(body: str) -> bytes:
     return b"$%s*%02X\r\n" % (text, functools.reduce(operator.xor, text, 0))
 
 
-def _bodies(fix: Fix, time: str, date: str, place: str) -> tuple[str, ...]:
+def _bodies(fix: Fix, time: str, date: str, place: str) -> dict[str, str]:
     knots = f"{fix.speed_mps / MPS_PER_KNOT:.3f}"
     course = f"{fix.course_deg % 360:.2f}"
     mode = MODES[fix.quality]
     listed = min(fix.satellites, MOST_LISTED)
     used = ",".join(f"{n:02d}" for n in range(1, listed + 1)) + "," * (MOST_LISTED - listed)
-    return (
-        f"GNRMC,{time},A,{place},{knots},{course},{date},,,{mode}",
-        f"GNGGA,{time},{place},{fix.quality},{fix.satellites:02d},{fix.hdop:.2f},"
-        f"{fix.altitude_m:.2f},M,{fix.geoid_separation_m:.2f},M,,",
-        f"GNGSA,A,3,{used},{fix.pdop:.2f},{fix.hdop:.2f},{fix.vdop:.2f}",
-        f"GNVTG,{course},T,,M,{knots},N,{fix.speed_mps / MPS_PER_KMH:.3f},K,{mode}",
-    )
+    count, height = f"{fix.satellites:02d},{fix.hdop:.2f}", f"{fix.altitude_m:.2f}"
+    return {
+        "RMC": f"{time},A,{place},{knots},{course},{date},,,{mode}",
+        "GGA": f"{time},{place},{fix.quality},{count},{height},M,{fix.geoid_separation_m:.2f},M,,",
+        "GSA": f"A,3,{used},{fix.pdop:.2f},{fix.hdop:.2f},{fix.vdop:.2f}",
+        "VTG": f"{course},T,,M,{knots},N,{fix.speed_mps / MPS_PER_KMH:.3f},K,{mode}",
+        "GLL": f"{place},{time},A,{mode}",
+        "GNS": f"{time},{place},{mode}{mode},{count},{height},{fix.geoid_separation_m:.2f},,",
+        "GST": f"{time},,,,,{','.join(f'{sigma:.2f}' for sigma in fix.sigma_m)}",
+    }
 
 
 def _degrees(degrees: float, digits: int, sides: str) -> str:

@@ -68,7 +68,7 @@ class World:
         Args:
             device: ``gps``, ``imu`` or ``camera``.
             name: a fault of its model, see `Receiver.fault`, `BusServer.fault`,
-                `Mpu6050Chip.fault`, `Camera.fault`.
+                `ImuChip.fault`, `Camera.fault`.
             arguments: of the fault.
         """
         order = {"device": device, "fault": name, **arguments}

@@ -76,6 +76,8 @@ def test_a_register_is_an_attribute(chip, memory):
     assert memory.registers[0x20] == 0x55
     assert chip.limit == 0x55
     assert chip.heat == 0x3031
+    chip.heat = 0xABCD
+    assert memory.registers[0x30:0x32] == bytes((0xAB, 0xCD))
 
 
 def test_a_burst_may_be_longer_than_a_block_of_smbus(chip):

@@ -195,7 +195,7 @@ def test_a_leap_second_has_no_utc_number_and_is_an_epoch_of_its_own():
 
 
 def test_fractions_of_a_second_are_exact():
-    # pynmea2 makes 569999 us of .57, by way of a binary fraction
+    # by way of a binary fraction it may come out as 569999 us
     assert one(at(RMC, "120000.57")).utc_ns == utc_ns(2025, 6, 21, 12, 0, 0, 570_000)
 
 

@@ -17,8 +17,10 @@ from drivers.base import (
     Sample,
     boot_ns,
 )
+from drivers.epoch_counter import Counter
 from drivers.nmea import FIXES, Decoder
-from drivers.nmea_gps import NULL_UTC_NS, Counter, NmeaGps
+from drivers.nmea_gps import NmeaGps
+from drivers.nmea_rows import NULL_UTC_NS
 from drivers.sim.nmea_render import Fix, render
 from drivers.sim.receiver import Receiver
 from tests.known import known
@@ -46,7 +48,9 @@ def line(request):
     """A driver (at 10 Hz, or as a test asks) on a pseudo-terminal, and the other end of it."""
     master, slave = os.openpty()
     tty.setraw(slave)
-    driver = NmeaGps(device=os.ttyname(slave), rate_hz=getattr(request, "param", 10.0))
+    driver = NmeaGps(
+        device=os.ttyname(slave), baud=115_200, rate_hz=getattr(request, "param", 10.0)
+    )
     driver.open()
     os.close(slave)
     yield master, driver
@@ -206,7 +210,7 @@ class Bench:
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.receiver.run, args=(self.stop,))
         self.thread.start()
-        self.driver = NmeaGps(device=str(self.link))
+        self.driver = NmeaGps(device=str(self.link), baud=115_200)
         self.open()
 
     def open(self):
@@ -376,3 +380,72 @@ def test_a_slewed_clock_is_no_jump_in_a_day():
 
 def test_no_utc_has_no_number():
     assert Counter(10.0).number(None, 5) is None
+
+
+# What comes beside the fixes
+
+
+def lines_of(samples):
+    return [sample.payload[0] for sample in samples]
+
+
+def test_raw_lines_come_as_they_were_sent_refused_ones_too():
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    with NmeaGps(device=os.ttyname(slave), baud=115_200, raw=True) as driver:
+        driver.open()
+        os.close(slave)
+        quiet(driver)
+        data = render(fix(0)).replace(b"GNGGA,1", b"GNGGA,2") + b"\xb5\x62\x01$GP\xff\r\n"
+        os.write(master, data)
+        assert driver.read(DEADLINE_S)
+        samples = driver.take_beside()
+        expected = [*data.split(b"\r\n")[:4], b"$GP\\xff"]
+        assert lines_of(samples) == expected
+        assert [s.counter for s in samples] == [0, 1, 2, 3, 4]
+        assert {s.rows for s in samples} == {1}
+        assert [s.boot_ns for s in samples] == sorted(s.boot_ns for s in samples)
+        assert driver.take_beside() == ()
+        os.write(master, render(fix(1)))
+        assert driver.read(DEADLINE_S)
+        assert [s.counter for s in driver.take_beside()] == [5, 6, 7, 8]
+    os.close(master)
+
+
+def test_lines_that_came_before_the_port_was_lost_are_not_lost_with_it():
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    with NmeaGps(device=os.ttyname(slave), baud=115_200, raw=True) as driver:
+        driver.open()
+        os.close(slave)
+        os.write(master, render(fix(0))[:-80])
+        assert driver.read(0.01) is None
+        os.close(master)
+        with pytest.raises(DeviceLostError):
+            driver.read(DEADLINE_S)
+        driver.close()
+        whole = render(fix(0))[:-80].split(b"\r\n")[:-1]
+        assert lines_of(driver.take_beside()) == whole
+
+
+def test_without_raw_nothing_is_kept(line):
+    master, driver = line
+    quiet(driver)
+    os.write(master, render(fix(0)))
+    assert driver.read(DEADLINE_S)
+    assert driver.beside is None
+    assert driver.take_beside() == ()
+
+
+def test_a_second_pulse_that_is_missing_is_said_and_the_fixes_come(tmp_path):
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    missing = str(tmp_path / "pps0")
+    with NmeaGps(device=os.ttyname(slave), baud=115_200, pps=missing) as driver:
+        device = driver.open()
+        os.close(slave)
+        assert device.interface["pps"] == f"none: {missing}: No such file or directory"
+        quiet(driver)
+        os.write(master, render(fix(0)))
+        assert known(driver.read(DEADLINE_S)).utc_source == "gps"
+    os.close(master)

@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 import os
 import select
+import termios
 import threading
 import tty
 from contextlib import contextmanager
 
 import pytest
 
+from drivers import pmtk, ubx
 from drivers.base import boot_ns
+from drivers.nmea import Decoder
 from drivers.sim.nmea_log import usual_rate_hz
 from drivers.sim.nmea_render import Fix, render, seal
 from drivers.sim.receiver import POWER_ON_NS, Burst, Receiver, log_epochs
+from drivers.sim.receiver_unit import MediaTek, Ublox
 from tests.known import known
 
 PERIOD_NS = 20_000_000
@@ -23,20 +27,31 @@ BURSTS = [
 ]
 
 
+SPEEDS = {9600: termios.B9600, 38_400: termios.B38400, 115_200: termios.B115200}
+
+
+def set_speed(listener, baud):
+    settings = termios.tcgetattr(listener)
+    settings[4] = settings[5] = SPEEDS[baud]
+    termios.tcsetattr(listener, termios.TCSANOW, settings)
+
+
 class Bench:
     """A receiver that runs in a thread, and what it wrote down."""
 
-    def __init__(self, folder, source=BURSTS, baud=115_200):
+    def __init__(self, folder, source=BURSTS, baud=115_200, unit=None):
+        self._baud = baud
         self.link = folder / "gps"
         self._log = folder / "gps.jsonl"
         self.stop = threading.Event()
-        self.receiver = Receiver(source, self.link, self._log, baud)
+        self.receiver = Receiver(source, self.link, self._log, baud, unit)
         self.thread = threading.Thread(target=self.receiver.run, args=(self.stop,))
 
     def open(self):
         self.until(self.link.exists)
         listener = os.open(self.link, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(listener)
+        set_speed(listener, self._baud)
         return listener
 
     def until(self, happened):
@@ -150,6 +165,81 @@ def test_silence_skipping_and_a_flipped_bit_are_as_asked_and_written_down(tmp_pa
     assert log[2]["lines"] == BURSTS[2].data.decode().splitlines()
 
 
+def test_who_listens_at_another_speed_gets_noise_and_the_log_says_so(tmp_path):
+    with playing(tmp_path) as bench:
+        listener = bench.open()
+        set_speed(listener, 9600)
+        bench.played(5)
+        set_speed(listener, 115_200)
+        termios.tcflush(listener, termios.TCIFLUSH)
+        data = received(listener, 200)
+        bench.played(len(BURSTS))
+        os.close(listener)
+        heard = [e["heard"] for e in bench.log]
+    assert not any(heard[:5])
+    assert all(heard[-5:])
+    assert BURSTS[10].data[:20] in data or BURSTS[6].data[:6] in data
+
+
+def test_noise_is_never_a_sentence(tmp_path):
+    with playing(tmp_path) as bench:
+        listener = bench.open()
+        set_speed(listener, 38_400)
+        bench.played(len(BURSTS))
+        decoder = Decoder()
+        decoder.feed(os.read(listener, 4096), 0)
+        os.close(listener)
+    assert decoder.sentences == 0
+
+
+def test_what_is_said_at_another_speed_is_not_understood(tmp_path):
+    unit = Ublox(18.0)
+    rate = ubx.settings(("RMC",), 100, 9600, by_keys=False)[-2]
+    with playing(tmp_path, unit=unit, baud=115_200) as bench:
+        listener = bench.open()
+        os.write(listener, rate)
+        bench.played(0)
+        bench.until(lambda: bench.receiver.start_ns is not None)
+        bench.stop.wait(0.1)
+        assert unit.period_ms == 1000
+        set_speed(listener, 9600)
+        os.write(listener, rate)
+        bench.until(lambda: unit.period_ms == 100)
+        os.close(listener)
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (ubx.frame((0x06, 0x99)), ubx.frame(ubx.NAK, b"\x06\x99")),
+        (ubx.frame(ubx.CFG_VALSET, bytes(4)), ubx.frame(ubx.NAK, b"\x06\x8a")),
+        (ubx.frame(ubx.CFG_RATE, b"\x01"), ubx.frame(ubx.NAK, b"\x06\x08")),
+        (ubx.frame(ubx.CFG_MSG, b"\xf0\x63\x01"), ubx.frame(ubx.NAK, b"\x06\x01")),
+        (ubx.frame(ubx.CFG_MSG, b"\xf0\x07\x01"), ubx.frame(ubx.ACK, b"\x06\x01")),
+    ],
+)
+def test_a_ublox_acknowledges_what_it_knows_and_nothing_else(message, answer):
+    assert Ublox(18.0).hear(b"noise" + message) == answer
+
+
+def test_a_mediatek_says_what_it_does_not_support():
+    unit = MediaTek()
+    assert unit.hear(pmtk.command("999")) == pmtk.command("001", "999", "1")
+    assert unit.hear(pmtk.command("314", 1, 2)) == pmtk.command("001", "314", "1")
+    assert unit.hear(pmtk.command("220", 200)) == pmtk.command("001", "220", "3")
+    assert unit.hear(b"$GPGGA,1*00\r\n") == b""
+    assert unit.period_ms == 200
+
+
+@pytest.mark.parametrize("unit", [Ublox(18.0), Ublox(32.0), MediaTek()])
+def test_a_receiver_without_power_forgets(unit):
+    factory = (unit.baud, unit.period_ms, unit.sentences, unit.model)
+    unit.baud, unit.period_ms, unit.sentences, unit.model = 1, 2, frozenset(), 4
+    unit.power_on()
+    assert (unit.baud, unit.period_ms, unit.sentences, unit.model) == factory
+    assert unit.greeting()
+
+
 def test_silence_lasts_as_long_as_asked(tmp_path):
     with playing(tmp_path) as bench:
         bench.receiver.fault("silence", seconds=POWER_ON_NS / 1e9 + 0.2)
@@ -188,7 +278,7 @@ def test_unplugged_the_terminal_is_gone_and_comes_back_under_the_same_link(tmp_p
 
 def test_an_unknown_fault_names_the_known_ones(tmp_path):
     receiver = Receiver([], tmp_path / "gps", tmp_path / "log")
-    with pytest.raises(ValueError, match="fault 'melt': allowed are drop_epochs, flip, garbage"):
+    with pytest.raises(ValueError, match="fault 'melt': allowed are brown_out, deaf, drop_epochs"):
         receiver.fault("melt")
 
 

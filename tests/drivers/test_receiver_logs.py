@@ -16,12 +16,14 @@ import os
 import struct
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from drivers.base import TYPES
-from drivers.nmea import FIXES, decode_file
-from drivers.nmea_gps import NULL_UTC_NS, NmeaGps
+from drivers.nmea import FIXES, Decoder, decode_file
+from drivers.nmea_gps import NmeaGps
+from drivers.nmea_rows import NULL_UTC_NS
 from drivers.sim.receiver import Receiver, log_epochs
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +159,38 @@ def facts(epochs):
     return [
         (e.utc_ns, FIXES.index(e.fix), e.latitude_deg, e.longitude_deg, e.sentences) for e in epochs
     ]
+
+
+NOISE = (
+    b"\xb5\x62\x01\x07\x02\x00$\x07\x31\x11",  # UBX
+    b"\xd3\x00\x13\x3e\xd7\xd3\x02",  # RTCM
+    b"$GPGGA,1", b"\x00\xff\xfe\r\n", b"+0000\r\n", b"$+0000*1B\r\n", b"$" + b"9" * 300 + b"\n",
+)  # fmt: skip
+
+
+def in_chunks(data, random):
+    begin = 0
+    while begin < len(data):
+        end = begin + random.choice((1, 7, 64, 300, 2000))
+        yield data[begin:end]
+        begin = end
+
+
+@needs_logs
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_chunks_and_noise_between_the_lines_of_a_real_log_make_no_difference(name):
+    data = b"".join(burst.data for burst in log_epochs(LOGS / f"{name}.log"))
+    quiet = Decoder()
+    expected = facts(quiet.feed(data, 0) + quiet.flush())
+    for seed in range(3):
+        random = Random(seed)
+        noisy = b"".join(
+            line + (random.choice(NOISE) if line.endswith(b"\n") and random.random() < 0.2 else b"")
+            for line in data.splitlines(keepends=True)
+        )
+        decoder = Decoder()
+        epochs = [e for chunk in in_chunks(noisy, random) for e in decoder.feed(chunk, 0)]
+        assert facts(epochs + decoder.flush()) == expected
 
 
 def row_facts(driver, sample):

@@ -10,7 +10,7 @@ A lane's rows become the columns of its ontology (`recorder.mosaico.ontology`):
 - ``header.timestamp`` is the field ``utc_ns`` where the lane has one (the device's own time), else
   null; ``header.sample_counter`` is the sequence number; ``header.frame_id`` is null, since the
   topic's name says it already.
-- A blob is the column ``data`` (``format`` is the schema's word for it).
+- A blob is the column ``data`` (``format`` is the schema's word for it), a text's ``sentence``.
 - A nullable struct of which nothing is known in a row (the velocity without a fix) is null. What is
   not known of a vector that is there (the position without a fix, the vertical speed) is NaN: the
   vendor's classes cannot hold a vector with a null in it.
@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 
 from recorder.errors import RecorderError
 from recorder.mosaico import ontology
+from recorder.numbers import Numbers
 from recorder.stamps import Stamps
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _ARROW = {
 _VECTORS = (ontology.VECTOR3, ontology.QUATERNION)
 _UTC_FIELD = "utc_ns"
 _ROW_COLUMNS = ("timestamp_ns", "header")
-_BLOB_COLUMNS = ("data", "format")
+_BLOB_COLUMNS = ("data", "format", "sentence")
 _VECTOR = ("x", "y", "z", "w")
 
 
@@ -85,7 +86,7 @@ def batches(
             only until the next is asked for.
         mapping: boot time to UTC.
         after_ns: the first row's `timestamp_ns` is later than this, if given.
-        batch_rows: rows of a batch at most.
+        batch_rows: rows of a batch at most; a record is cut only if it alone has more.
         batch_bytes: bytes of a batch's blobs at most; one larger blob makes a batch of its own.
 
     Raises:
@@ -93,11 +94,11 @@ def batches(
     """
     rows = _Rows(schema, Stamps(mapping, after_ns))
     for header, payload in records:
-        if rows.blob_bytes and rows.blob_bytes + header.payload_bytes > batch_bytes:
+        is_full = rows.count + header.rows > batch_rows
+        is_large = rows.blob_bytes and rows.blob_bytes + header.payload_bytes > batch_bytes
+        if rows.count and (is_full or is_large):
             yield from rows.take(batch_rows)
         rows.add(header, payload)
-        if rows.count >= batch_rows:
-            yield from rows.take(batch_rows)
     if rows.count:
         yield from rows.take(batch_rows)
 
@@ -155,7 +156,7 @@ class _Rows:
 
     def _clear(self) -> None:
         self._raw, self._blobs = bytearray(), bytearray()
-        self._seqnos, self._stamps = array("Q"), array("q")
+        self._seqnos, self._stamps = Numbers(), Numbers()
         self._blob_ends = array("i", [0])
         self.count = self.blob_bytes = 0
 
@@ -168,8 +169,8 @@ class _Rows:
             self._blobs += payload[self._row_bytes :]
             self.blob_bytes = len(self._blobs)
             self._blob_ends.append(self.blob_bytes)
-        self._seqnos.extend(range(header.seqno, header.next_seqno))
-        self._stamps.extend(self._utc.of(header.boot_ns, header.period_ns, header.rows))
+        self._seqnos.add(range(header.seqno, header.next_seqno))
+        self._stamps.add(self._utc.of(header.boot_ns, header.period_ns, header.rows))
         self.count += header.rows
 
     def take(self, most_rows: int) -> Iterator[pa.RecordBatch]:
@@ -185,7 +186,7 @@ class _Rows:
         if path in _ROW_COLUMNS:
             return self._of_row(path, column.type)
         if self._schema.blob is not None and path in _BLOB_COLUMNS:
-            return self._blob(path)
+            return self._blob(path, column.type)
         if path in self._fields:
             return self._filled(path, column)
         return self._struct(column, f"{path}.")
@@ -208,19 +209,20 @@ class _Rows:
 
     def _of_row(self, path: str, kind: pa.DataType) -> pa.Array:
         if path == "timestamp_ns":
-            return _array(kind, self._stamps)
+            return self._stamps.laid_out()
         time_type = kind.field("timestamp").type
         stamp = self._null(time_type)
         if _UTC_FIELD in self._fields:
             stamp = _time(self._raw_values(_UTC_FIELD), time_type)
-        inner = [stamp, self._null(pa.string()), _array(pa.uint64(), self._seqnos)]
+        numbers = self._seqnos.laid_out().cast(pa.uint64())
+        inner = [stamp, self._null(pa.string()), numbers]
         return pa.StructArray.from_arrays(inner, fields=list(kind))
 
-    def _blob(self, path: str) -> pa.Array:
+    def _blob(self, path: str, kind: pa.DataType) -> pa.Array:
         if path == "format":
             return pa.repeat(pa.scalar(self._schema.blob, pa.string()), self.count)
         buffers = [None, pa.py_buffer(self._blob_ends), pa.py_buffer(self._blobs)]
-        return pa.Array.from_buffers(pa.binary(), self.count, buffers)
+        return pa.Array.from_buffers(kind, self.count, buffers)
 
     def _filled(self, path: str, column: pa.Field) -> pa.Array:
         values = self._values(path, column.type)
@@ -272,9 +274,9 @@ class _Rows:
         return kept.slice(0, self.count)
 
 
-def _array(kind: pa.DataType, values: array[int] | bytearray) -> pa.Array:
-    size = len(values) * (1 if isinstance(values, bytearray) else values.itemsize)
-    return pa.Array.from_buffers(kind, size * 8 // kind.bit_width, [None, pa.py_buffer(values)])
+def _array(kind: pa.DataType, values: bytearray) -> pa.Array:
+    count = len(values) * 8 // kind.bit_width
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(values)])
 
 
 def _with_nan(values: pa.Array) -> pa.Array:

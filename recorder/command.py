@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_MOST_BYTES = 65_536
+#: A dependency travels in one line: 4 MiB, as base64.
+_MOST_BYTES = 6 * 1024 * 1024
+_CHUNK_BYTES = 65_536
 _PATIENCE_S = 1.0
 
 
@@ -82,15 +84,15 @@ def _reply(line: bytes, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> d
 
 
 def _line(peer: socket.socket, patience_s: float) -> bytes:
-    received = b""
+    received = bytearray()
     until_s = time.monotonic() + patience_s
     while not received.endswith(b"\n") and len(received) < _MOST_BYTES:
         peer.settimeout(max(until_s - time.monotonic(), 0.001))
-        more = peer.recv(4096)
+        more = peer.recv(_CHUNK_BYTES)
         if not more:
             break
         received += more
-    return received
+    return bytes(received)
 
 
 def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

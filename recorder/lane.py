@@ -2,6 +2,11 @@
 
 Neither the disk nor the network nor another sensor can hold it up: what does not fit into the ring
 is dropped and counted.
+
+A device that is lost is closed at once (a descriptor that stays open holds up the kernel when it
+takes an unplugged adapter away), its slots are counted as absent, and it is opened again, with
+pauses that grow and end early when its node appears. Opening identifies and configures it anew;
+numbers go on. A process ends for its device only if nothing but a new process can use it.
 """
 
 from __future__ import annotations
@@ -14,14 +19,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadSampleError, Driver, DriverError
+from drivers.base import BadSampleError, Driver, DriverError, StuckDeviceError
 from recorder import record, status
+from recorder.beside import attach_beside
 from recorder.booking import Booking
+from recorder.chrony import ChronyFeed
 from recorder.clock import ANCHOR_PERIOD_NS, anchor_now, boot_ns
 from recorder.devices import make_driver
+from recorder.retry import Retry
 from recorder.ring_files import attach, hold
 from recorder.schema import LaneSchema
-from recorder.service import Notifier, Stop, entry
+from recorder.service import Notifier, Stop, entry, give_back
 
 if TYPE_CHECKING:
     from drivers.base import Device, Sample
@@ -30,9 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 0.2
-#: Pauses between attempts to open a device, in seconds; the last one stays.
-PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 SIGN_PERIOD_NS = 1_000_000_000
+#: Exit code of a process whose device only a new process can use: EX_TEMPFAIL of sysexits.h.
+STUCK_EXIT_CODE = 75
 #: A ring must hold 2 s of the highest rate, a camera's 5 s; these are ample for the usual devices.
 RING_BYTES, BLOB_RING_BYTES = 1024 * 1024, 32 * 1024 * 1024
 
@@ -64,34 +72,53 @@ class Lane:
             schema.period_ns,
             self._ring.created_boot_ns,
             required=self._lane.required,
+            tolerance=schema.rate_tolerance,
         )
+        self._beside = attach_beside(config, name)
         self._notifier = Notifier()
         self._state = "opening"
         self._device: dict[str, Any] = {}
+        #: Whether the device can only be used by a new process: this one must not touch it again.
+        self.is_stuck = False
+        self._retry = Retry(self._driver.node, self._tick)
+        chrony = config.clock.chrony_socket
+        self._feed = ChronyFeed(chrony) if chrony is not None else None
+        self._told_source = ""
         self._row_bytes = schema.row_bytes
         self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = self._told_ns = 0
 
     def run(self, stop: Stop) -> None:
-        """Fill the ring until told to stop; open the device again when it fails."""
+        """Fill the ring until told to stop; open the device again when it fails.
+
+        Ends early if `is_stuck`.
+        """
         self._notifier.ready("looking for the device")
         self._tick()  # books what was due while no process of this lane came so far
-        failures = 0
         while not stop.is_set():
             try:
                 with self._driver as driver:
                     self._opened(driver.open())
-                    failures = 0
                     self._read(driver, stop)
+            except StuckDeviceError as error:
+                self._give_up(error)
+                if not stop.is_set():
+                    return
             except DriverError as error:
-                self._lost(error, first=failures == 0)
-                self._wait(stop, PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-                failures += 1
+                self._lost(error)
+                self._retry.wait(stop)
+        self._end()
+
+    def _end(self) -> None:
         self._notifier.stopping()
+        self._fill_beside()
         told_ns = self._told_ns or boot_ns()
         self._booking.end(told_ns)
-        self._event({"event": "stopped", "told_boot_ns": told_ns})
+        measured = dict(self._driver.measured())
+        self._event({"event": "stopped", "told_boot_ns": told_ns, "measured": measured})
         self._state = "stopped"
         self._sign()
+        for one in self._beside:
+            one.end(told_ns)
 
     def _read(self, driver: Driver, stop: Stop) -> None:
         while not stop.is_set():
@@ -103,10 +130,15 @@ class Lane:
                 sample = None
             if sample is not None:
                 self._put(sample)
+            self._fill_beside()
             self._tick()
         self._told_ns = boot_ns()
         for last in driver.finish():
             self._put(last)
+
+    def _fill_beside(self) -> None:
+        for one in self._beside:
+            one.take(self._driver.take_beside())
 
     def _put(self, sample: Sample) -> None:
         if not self._fits(sample):
@@ -115,14 +147,25 @@ class Lane:
             log.warning(text, self._lane.name, size, sample.rows, self._row_bytes)
             self._booking.broken(sample.rows)
             return
+        if not self._retry.is_first:
+            self._retry.succeeded()
         booked = self._booking.sample(sample)
         self._last_sample_ns = booked.boot_ns
         self._ring.put(record.DATA, sample.rows, booked, sample.payload, sample.boot_ns)
         self._booking.state = self._ring.state
-        if sample.utc_ns is not None and sample.boot_ns >= self._next_anchor_ns:
+        if sample.utc_ns is not None:
+            self._tell_time(sample, sample.utc_ns)
+
+    def _tell_time(self, sample: Sample, utc_ns: int) -> None:
+        if self._feed is not None:
+            self._feed.send(sample.boot_ns, utc_ns)
+        # A second pulse that comes vouches at once for what was only the receiver's word.
+        is_better = sample.utc_source == "pps" != self._told_source
+        if sample.boot_ns >= self._next_anchor_ns or is_better:
             self._next_anchor_ns = sample.boot_ns + ANCHOR_PERIOD_NS
+            self._told_source = sample.utc_source
             bound_ns = sample.utc_uncertainty_ns
-            anchor = anchor_now(sample.boot_ns, sample.utc_ns, bound_ns, "gps")
+            anchor = anchor_now(sample.boot_ns, utc_ns, bound_ns, sample.utc_source)
             self._control(record.ANCHOR, anchor.pack(), sample.boot_ns)
 
     def _fits(self, sample: Sample) -> bool:
@@ -145,19 +188,21 @@ class Lane:
         self._event({"event": "opened", "device": self._device})
         self._sign()
 
-    def _lost(self, error: DriverError, *, first: bool) -> None:
+    def _lost(self, error: DriverError) -> None:
         self._booking.is_away = True
-        if first or self._state == "running":
+        if self._retry.is_first:
             log.warning("%s; trying again until it comes", error)
             self._event({"event": "lost", "error": str(error)})
         self._state = f"absent: {error}"
         self._sign()
 
-    def _wait(self, stop: Stop, pause_s: float) -> None:
-        until = boot_ns() + round(pause_s * 1e9)
-        while not stop.is_set() and boot_ns() < until:
-            stop.wait(READ_TIMEOUT_S)
-            self._tick()
+    def _give_up(self, error: StuckDeviceError) -> None:
+        self.is_stuck = True
+        self._booking.is_away = True
+        log.error("%s; only a new process can use it: this one ends", error)
+        self._event({"event": "stuck", "error": str(error)})
+        self._state = f"stuck: {error}"
+        self._sign()
 
     def _tick(self) -> None:
         now = boot_ns()
@@ -176,6 +221,7 @@ class Lane:
             "driver": self._driver.kind,
             "state": self._state,
             "device": self._device,
+            "measured": dict(self._driver.measured()),
             "rate_hz": self._driver.rate_hz,
             "samples": state.seqno,
             "expected": state.expected,
@@ -185,10 +231,17 @@ class Lane:
             "ring_capacity_bytes": self._ring.capacity_bytes,
         }
         status.publish(self._run_dir, f"lane-{self._lane.name}", facts)
+        for one in self._beside:
+            one.sign(self._state)
         self._notifier.ping(f"{self._state}, {state.seqno} samples")
 
     def close(self) -> None:
-        """Let go of ring and lock; may be called twice."""
+        """Let go of ring, watch and lock; may be called twice."""
+        self._retry.close()
+        if self._feed is not None:
+            self._feed.close()
+        for one in self._beside:
+            one.close()
         self._ring.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -197,6 +250,10 @@ class Lane:
 
 def main(config: Config, stop: Stop, name: str) -> None:
     """Run one lane until told to stop.
+
+    Does not return if its device can only be used by a new process, and ends this one at once, with
+    `STUCK_EXIT_CODE` unless it was told to stop: what a stuck library left running would hold up
+    any other end.
 
     Args:
         config: the resolved configuration.
@@ -208,10 +265,13 @@ def main(config: Config, stop: Stop, name: str) -> None:
         RingError: another process runs this lane.
     """
     lane = Lane(config, name)
+    give_back()
     try:
         lane.run(stop)
     finally:
         lane.close()
+    if lane.is_stuck:
+        os._exit(0 if stop.is_set() else STUCK_EXIT_CODE)
 
 
 if __name__ == "__main__":

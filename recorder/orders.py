@@ -5,11 +5,14 @@ Each order is journalled, durably, before it is answered.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import math
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from recorder.clock import boot_ns
 from recorder.errors import RecorderError
-from recorder.spool import pinning
+from recorder.spool import marks, pinning
 from recorder.spool.session_time import tell_time
 
 if TYPE_CHECKING:
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
     from recorder.spool.archive import Archive
     from recorder.spool.recording import Recording
+
+#: Of an identifier, a detail's key, and its value.
+MOST_CHARACTERS = 255
+#: What every server takes as a key of metadata.
+_KEY = re.compile(r"(?!.*--)[A-Za-z0-9 _-]{1,255}")
 
 
 class Spooler(Protocol):
@@ -82,40 +90,82 @@ def _stop(spooler: Spooler) -> dict[str, Any]:
 def _new(spooler: Spooler) -> dict[str, Any]:
     _running(spooler)
     spooler.commit()
+    ended = _running(spooler).session
     spooler.end("roll_over")
-    return _start(spooler)
+    return {**_start(spooler), "predecessor": ended.id}
 
 
 def _mark(
-    spooler: Spooler, label: str = "", before_s: float = 30, after_s: float = 60
+    spooler: Spooler,
+    label: str = "",
+    cause: str = "operator",
+    before_s: float = 30,
+    after_s: float = 60,
 ) -> dict[str, Any]:
-    recording = _running(spooler)
-    mark = {"label": label, "before_s": before_s, "after_s": after_s, "boot_ns": boot_ns()}
-    recording.note({"entry": "mark", **mark})
-    return {"id": recording.session.id, **mark}
+    return marks.mark(spooler.archive, label=label, cause=cause, before_s=before_s, after_s=after_s)
 
 
 def _set(
     spooler: Spooler, identifier: str | None = None, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    recording = _running(spooler)
+    session = _running(spooler).session
     added = details or {}
-    if not all(isinstance(one, (str, int, float, bool)) for one in added.values()):
-        raise RecorderError("details are texts, numbers, true or false")
+    for key, value in added.items():
+        _check_detail(key, value)
     if identifier is not None:
+        _check_text("the identifier", identifier)
         try:
-            tell_time(recording.session, spooler.archive.anchors, identifier)
+            tell_time(session, spooler.archive.time.model, identifier)
         except (ValueError, LookupError, AttributeError) as error:
             raise RecorderError(
                 f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"
             ) from error
-        spooler.archive.identifier = identifier
+    _say(spooler, {"identifier": identifier or "", "details": added})
+    return {"id": session.id, "identifier": session.identifier}
+
+
+def _check_detail(key: str, value: object) -> None:
+    if not _KEY.fullmatch(key):
+        raise RecorderError(
+            f"detail {key!r}: its key must be of A-Z a-z 0-9 _ - and blanks, without two - in a"
+            f" row, 1 to {MOST_CHARACTERS} characters"
+        )
+    if not isinstance(value, (str, int, float, bool)) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        raise RecorderError(f"detail {key!r}: must be a text, a number, true or false")
+    if isinstance(value, str) and value:
+        _check_text(f"detail {key!r}", value)
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str) or not 0 < len(text) <= MOST_CHARACTERS:
+        raise RecorderError(f"{what} must be a text of 1 to {MOST_CHARACTERS} characters")
+
+
+def _depend(spooler: Spooler, kind: str, content: str) -> dict[str, Any]:
+    """Keep a dependency (`content` is base64), and name it in the session that runs, if any."""
+    try:
+        raw = base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise RecorderError(f"the content is no base64: {error}") from error
+    found = spooler.archive.dependencies.add(kind, raw)
+    recording = spooler.recording
+    if recording is not None:
+        _say(spooler, {"dependencies": {kind: [found]}})
+    return {"id": found, "session": recording.session.id if recording else ""}
+
+
+def _say(spooler: Spooler, words: dict[str, Any]) -> None:
+    """Say something of the session that runs: at once, durably, and in its next heartbeat."""
+    archive, recording = spooler.archive, _running(spooler)
     session = recording.session
-    session.details.update(added)
+    archive.said.take(words)
+    archive.said.apply(session)
+    session.dependencies_missing = archive.dependencies.missing(session.dependencies)
     session.revision += 1
     recording.note_session()
-    recording.note({"entry": "command", "command": "set", "details": added})
-    return {"id": session.id, "identifier": session.identifier}
+    recording.note({"entry": "command", "command": "set", **words})
 
 
 def _pin(
@@ -141,6 +191,7 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "new": _new,
     "mark": _mark,
     "set": _set,
+    "depend": _depend,
     "pin": _pin,
     "unpin": _unpin,
 }

@@ -256,8 +256,8 @@ def is_plausible(fields: tuple[Any, ...]) -> bool:
 
 def last_boot_ns(fields: tuple[Any, ...]) -> int:
     """Return CLOCK_BOOTTIME of the last row of the record that `unpack_fields` read."""
-    begin: int = fields[BOOT_NS]
-    return begin + max(fields[ROWS] - 1, 0) * fields[PERIOD_NS]
+    last: int = fields[BOOT_NS] + max(fields[ROWS] - 1, 0) * fields[PERIOD_NS]
+    return last
 
 
 def header_of(fields: tuple[Any, ...]) -> Header:

@@ -87,6 +87,7 @@ class ReaderSet:
         self._directory = directory
         self._readers: dict[Path, RingReader] = {}
         self._foreign: set[Path] = set()
+        self._removed: set[Path] = set()
 
     def __iter__(self) -> Iterator[RingReader]:
         """Yield the rings, each lane's oldest first."""
@@ -96,9 +97,10 @@ class ReaderSet:
         """Take up rings that appeared.
 
         Returns:
-            Why files that look like rings were left alone, each told once.
+            Which files that look like rings were left alone and why, and which rings somebody
+            removed; each told once.
         """
-        refused: list[str] = []
+        refused = self._look_for_removed()
         for path in self._directory.glob(f"*{_SUFFIX}"):
             if path in self._readers or path in self._foreign:
                 continue
@@ -106,8 +108,18 @@ class ReaderSet:
                 self._readers[path] = RingReader(path)
             except RingError as error:
                 self._foreign.add(path)
-                refused.append(str(error))
+                refused.append(f"left alone: {error}")
         return refused
+
+    def _look_for_removed(self) -> list[str]:
+        """Say which rings have no name any more; both sides still have them in memory."""
+        new = [one for one in self._readers if one not in self._removed and not one.exists()]
+        self._removed.update(new)
+        return [
+            f"{path}: somebody removed this ring. Its lane is recorded on until the lane or the "
+            "spool is started anew; what the ring holds then is lost, and nobody can count it"
+            for path in new
+        ]
 
     def retire(self) -> None:
         """Remove rings whose lane has a newer one, once all they held is durable."""

@@ -46,7 +46,8 @@ class Runner:
     def __init__(self, config: Config) -> None:
         self._config = config
         settings = to_json(config)
-        lanes = {f"lane:{one.name}": ["recorder.lane", one.name] for one in config.lanes}
+        own = [one.name for one in config.lanes if not one.filled_by]
+        lanes = {f"lane:{name}": ["recorder.lane", name] for name in own}
         self._commands = {"spool": ["recorder.spooler"], **lanes}
         if config.upload.mode != "off":
             self._commands["upload"] = ["recorder.uploader"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,8 @@ class LaneSchema:
         lane: the lane's name, which is its topic's name on the server.
         driver: kind of the driver.
         ontology: tag of the topic on the server.
-        rate_hz: rows per second that the device has to give (the contract).
+        rate_hz: rows per second that the device has to give (the contract); 0: events, which come
+            when they come.
         rate_tolerance: how far the device's clock may be off, as a fraction.
         fields: columns of a row, in order.
         blob: None, or the format of the bytes behind the one row of a record.
@@ -43,15 +45,15 @@ class LaneSchema:
     on_error: str = "raise"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def row_bytes(self) -> int:
         """Width of a row."""
         return sum(int(one.type[2:]) for one in self.fields)
 
     @property
     def period_ns(self) -> int:
-        """The contract's distance between two samples."""
-        return round(1e9 / self.rate_hz)
+        """The contract's distance between two samples; 0 if they come when they come."""
+        return round(1e9 / self.rate_hz) if self.rate_hz else 0
 
     def row_structs(self) -> tuple[struct.Struct, ...]:
         """Return one unpacker for each run of fields of one byte order, in row order."""

@@ -7,6 +7,7 @@ systemd and for the foreground runner: settings come as one JSON argument, SIGTE
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -105,6 +106,12 @@ def stop_on_signals() -> Stop:
 def name_process(name: str) -> None:
     """Give this process a name of at most 15 characters that `ps` and `top` show."""
     _prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def give_back() -> None:
+    """Give the kernel back what reading the modules left unused: half a megabyte a process."""
+    with contextlib.suppress(AttributeError):  # a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _prctl(option: int, argument: bytes | int) -> None:

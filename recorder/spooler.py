@@ -26,6 +26,7 @@ from recorder.spool.pace import Pace
 from recorder.spool.stock import lane_rank
 from recorder.spool.takeover import pass_over_ended
 from recorder.spool.volume import AWAY, FULL
+from recorder.triggers import Triggers
 
 if TYPE_CHECKING:
     from recorder.config import Config
@@ -55,7 +56,6 @@ class Spooler:
         self._rings = ReaderSet(config.rings_dir)
         self._bases: dict[int, Counts] = {}
         self._met: set[int] = set()
-        self._identifier = config.session.identifier
         self._pace = Pace(
             round(config.spool.commit_interval_s * 1e9), round(config.spool.loss_window_s * 1e9)
         )
@@ -65,7 +65,8 @@ class Spooler:
         self._own = ""
         self._was_own = False
         #: Whether a session is to be recorded as soon as the disk is there.
-        self._is_recording = True
+        self._triggers = Triggers(config)
+        self._is_recording = self._triggers.is_recording
         self._archive: Archive | None = None
         self._open()
         self._commands = CommandServer(config.command_socket)
@@ -76,7 +77,6 @@ class Spooler:
             self._archive = Archive(
                 self._config,
                 self._bases,
-                self._identifier,
                 own=self._own,
                 was_own=self._was_own,
                 is_recording=self._is_recording,
@@ -95,7 +95,6 @@ class Spooler:
         self._in_trouble(f"the disk is lost: {error}")
         archive = self._archive
         if archive is not None:
-            self._identifier = archive.identifier
             self._own = archive.recording.session.id if archive.recording else ""
             self._was_own = archive.spool.volume.is_own
             archive.close()
@@ -127,9 +126,8 @@ class Spooler:
 
     def end(self, reason: str) -> None:
         """End the session that is being recorded, if any; durable on return."""
-        rings, lanes = list(self._rings), running(self._config.rings_dir)
         try:
-            self.archive.end(reason, rings, lanes)
+            self.archive.end(reason, list(self._rings), running(self._config.rings_dir))
         except SpoolError as error:
             self._lose(error)
             raise
@@ -141,6 +139,7 @@ class Spooler:
         next_ns = boot_ns()
         while not stop.is_set():
             self.commit()
+            self._triggers.act(self)
             next_ns = max(next_ns + self._pace.interval_ns, boot_ns())
             self._wait(stop, next_ns)
         self._notifier.stopping()
@@ -157,16 +156,15 @@ class Spooler:
 
     def _wait(self, stop: Stop, until_ns: int) -> None:
         while not stop.is_set() and (left_ns := until_ns - boot_ns()) > 0:
-            ready, _, _ = select.select(
-                [stop.fileno(), self._commands.fileno()], [], [], left_ns / 1e9
-            )
+            awaited = [stop.fileno(), self._commands.fileno()]
+            ready, _, _ = select.select(awaited, [], [], left_ns / 1e9)
             if self._commands.fileno() in ready:
                 self._commands.serve(functools.partial(answer, self))
 
     def commit(self) -> None:
         """Bring to disk what the rings hold, and only then give their space back."""
         for text in self._rings.look():
-            log.warning("left alone: %s", text)
+            log.warning("%s", text)
         self._trouble = ""
         try:
             if self._archive is None:
@@ -191,12 +189,13 @@ class Spooler:
             self._begin(archive)
         for ring in self._in_order():
             self._take(ring, archive.recording)
+            self._triggers.look(ring)
         archive.commit()
         self._free_rings()
-        self._pace.note(boot_ns() - began_ns)
+        self._pace.over(began_ns)
         try:
             self._make_room(archive, starved | self._starved)
-            archive.settle(self._pace.promise_ns)
+            archive.settle(self._pace.promise_ns, list(self._rings))
             archive.roll_over()
         except OSError as error:
             self._refused("journal", error)
@@ -279,6 +278,7 @@ class Spooler:
         if self._archive is not None:
             self._archive.close()
         self._commands.close()
+        self._triggers.close()
         self._rings.close()
 
 

@@ -50,9 +50,11 @@ class Stamps:
         ):
             return [self._mapping.utc_ns(boot_ns + i * period_ns) for i in range(rows)]
         at, utc = self._mapping.knots[max(index - 1, 0)]
-        if index in (0, len(self._knot_boots)):  # outside of the knots time passes at rate 1
+        rise = run = 1  # outside of the knots time passes at rate 1
+        if 0 < index < len(self._knot_boots):
+            next_at, next_utc = self._mapping.knots[index]
+            rise, run = next_utc - utc, next_at - at
+        if rise == run:
             first = utc + boot_ns - at
             return range(first, first + rows * period_ns, period_ns)
-        next_at, next_utc = self._mapping.knots[index]
-        rise, run = next_utc - utc, next_at - at
         return [utc + (b - at) * rise // run for b in range(boot_ns, last_boot_ns + 1, period_ns)]

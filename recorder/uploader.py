@@ -12,6 +12,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from recorder.upload.memory import keep_small
+
+if __name__ == "__main__":
+    keep_small()  # before what follows loads Arrow
+
 from recorder.errors import ConfigError, RecorderError, RemoteAwayError, RemoteRefusedError
 from recorder.service import Stop, entry
 from recorder.spool import journal
@@ -19,7 +24,6 @@ from recorder.spool.spool import Spool
 from recorder.upload import wake
 from recorder.upload.backlog import Asked
 from recorder.upload.compare import Compared, compare
-from recorder.upload.memory import keep_small
 from recorder.upload.source import Source
 from recorder.upload.state import UploadState
 from recorder.upload.worker import REFUSED_PAUSE_S, SIGN_S, StoppedError, Uploader, connected
@@ -91,7 +95,7 @@ class Process:
         except OSError as error:
             uploader.backlog.doubt()
             return self._failed("disk", f"{error.filename or 'journal'}: {error.strerror}")
-        except RemoteRefusedError as error:
+        except (RemoteRefusedError, ConfigError) as error:
             uploader.hang_up()
             uploader.say("parked", str(error))
             return REFUSED_PAUSE_S
@@ -215,8 +219,9 @@ def _found(config: Config, asked: Asked) -> Asked:
 def main(config: Config, stop: Stop) -> None:
     """Run the upload process until told to stop.
 
+    A key or certificate that cannot be read is told in the life sign and looked at again.
+
     Raises:
-        ConfigError: a key or certificate cannot be read.
         SpoolError: another uploader is at work, or the spool is of another format.
     """
     process = Process(config, stop)
@@ -227,5 +232,4 @@ def main(config: Config, stop: Stop) -> None:
 
 
 if __name__ == "__main__":
-    keep_small()
     entry("upload", main)

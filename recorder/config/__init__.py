@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from recorder.config.clock import Clock
+from recorder.config.rules import Rule
 from recorder.config.tables import (
     MIB,
     Bounds,
@@ -30,10 +32,12 @@ from recorder.config.tables import (
 __all__ = [
     "MIB",
     "Bounds",
+    "Clock",
     "Config",
     "Lane",
     "Model",
     "OnError",
+    "Rule",
     "Session",
     "Spool",
     "Table",
@@ -56,6 +60,8 @@ class Config(Table):
         spool: table ``[spool]``.
         upload: table ``[upload]``.
         web: table ``[web]``.
+        clock: table ``[clock]``.
+        rules: one table ``[[rules]]`` for each thing to do by itself, at most 64.
     """
 
     lanes: Annotated[list[Lane], Bounds(min_length=1, max_length=64)]
@@ -64,6 +70,8 @@ class Config(Table):
     spool: Spool = field(default_factory=Spool)
     upload: Upload = field(default_factory=Upload)
     web: Web = field(default_factory=Web)
+    clock: Clock = field(default_factory=Clock)
+    rules: Annotated[list[Rule], Bounds(max_length=64)] = field(default_factory=list)
 
     def lane(self, name: str) -> Lane:
         """Return the lane of a name; KeyError if there is none."""
@@ -78,6 +86,11 @@ class Config(Table):
     def upload_dir(self) -> Path:
         """Directory of the uploader's journals; only the uploader writes in it."""
         return self.spool.directory / "upload"
+
+    @property
+    def dependencies_dir(self) -> Path:
+        """Directory of the store of dependencies; only the spooler writes in it."""
+        return self.spool.directory / "dependencies"
 
     @property
     def rings_dir(self) -> Path:
@@ -104,6 +117,7 @@ def from_json(text: str) -> Config:
     """Read what `to_json` made; it was validated before it was written."""
     raw = json.loads(text)
     spool, upload, session = raw["spool"], raw["upload"], raw["session"]
+    socket = raw["clock"]["chrony_socket"]
     spool |= {key: Path(spool[key]) for key in ("directory", "run_dir")}
     upload |= {key: upload[key] and Path(upload[key]) for key in ("key_file", "certificate")}
     session["model"] = Model(**session["model"])
@@ -114,4 +128,6 @@ def from_json(text: str) -> Config:
         spool=Spool(**spool),
         upload=Upload(**upload),
         web=Web(**raw["web"]),
+        clock=Clock(chrony_socket=socket and Path(socket)),
+        rules=[Rule(**one) for one in raw["rules"]],
     )

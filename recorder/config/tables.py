@@ -63,6 +63,8 @@ class Lane(Table):
             camera before IMU before GPS.
         metadata: free facts that reach the topic.
         options: the driver's own keys.
+        filled_by: the lane whose process fills this one, empty if it has one of its own; no key of
+            the file.
     """
 
     name: Annotated[str, Bounds(min_length=1, max_length=64)]
@@ -75,6 +77,7 @@ class Lane(Table):
     priority: Annotated[int, Bounds(ge=-100, le=100)] = 0
     metadata: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    filled_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +119,11 @@ class Session(Table):
         details: free facts, each a text, number or truth value.
         model: the ATLAS model.
         sources: ids of sessions that these come from.
-        dependencies: type to ids of what is needed to read them.
+        dependencies: type to what is needed to read them: ids (`recorder dependency`), or absolute
+            paths of files, of which each session keeps and names the content as it begins.
         heartbeat_s: time between two heartbeats, 1 to 60 s.
         roll_over_s: a session that is as long as this is followed by a new one, at least 10 s.
+        roll_over_bytes: so is one that holds as many bytes, at least 1 MiB; 0: whatever it holds.
     """
 
     type: Annotated[str, Bounds(min_length=1, max_length=32)] = "EdgeRecording"
@@ -129,6 +134,7 @@ class Session(Table):
     dependencies: dict[str, list[str]] = field(default_factory=dict)
     heartbeat_s: Annotated[float, Bounds(ge=1, le=60)] = 10.0
     roll_over_s: Annotated[float, Bounds(ge=10)] = 3600.0
+    roll_over_bytes: Annotated[int, Bounds(ge=0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ key's path with the lane's name, what was found, and what is allowed.
 
 from __future__ import annotations
 
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.configfile.check import Check
 from recorder.configfile.values import shown
 from recorder.errors import ConfigError
+from recorder.key import read_key
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,24 +65,20 @@ def check_files(config: Config) -> None:
     """Check the files that only the uploader reads; no lane has to wait for them.
 
     Raises:
-        ConfigError: one cannot be read, or everybody may read the key; one line for each problem.
+        ConfigError: one cannot be read, or others can use the key; one line for each problem.
     """
     problems: list[str] = []
-    for key in ("key_file", "certificate"):
-        path: Path | None = getattr(config.upload, key)
-        if path is None:
-            continue
-        try:
-            path.read_bytes()
-            mode = stat.S_IMODE(path.stat().st_mode)
-        except OSError as error:
-            problems.append(f"upload.{key}: found {shown(path)}; {error.strerror}")
-            continue
-        if key == "key_file" and mode & stat.S_IROTH:
-            problems.append(
-                f"upload.key_file: found {shown(path)} with mode {mode:04o}, which everybody may"
-                f" read; allowed is 0640 or less"
-            )
+    key, certificate = config.upload.key_file, config.upload.certificate
+    try:
+        if key is not None:
+            read_key(key)
+    except ConfigError as error:
+        problems.append(f"upload.key_file: {error}")
+    try:
+        if certificate is not None:
+            certificate.read_bytes()
+    except OSError as error:
+        problems.append(f"upload.certificate: found {shown(certificate)}; {error.strerror}")
     if problems:
         raise ConfigError("\n".join(problems))
 

@@ -9,8 +9,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import drivers
-from recorder.config import Config, Lane, Session, Spool, Upload, Vehicle, Web
-from recorder.configfile import rules
+from recorder.beside import beside
+from recorder.config import Clock, Config, Lane, Rule, Session, Spool, Upload, Vehicle, Web
+from recorder.configfile import doing, rules
 from recorder.configfile.guard import guarded
 from recorder.configfile.values import WrongError, near, shown, valid
 from recorder.devices import driver_class, make_driver, options
@@ -29,11 +30,16 @@ _SECTIONS = {
     "spool": Spool,
     "upload": Upload,
     "web": Web,
+    "clock": Clock,
 }
-_LANE_KEYS = [one.name for one in fields(Lane) if one.name != "options"]
-_MOST_LANES = 64
+_LANE_KEYS = [one.name for one in fields(Lane) if one.name not in ("options", "filled_by")]
+_MOST_LANES = _MOST_RULES = 64
 #: Stands for a lane's required key that is missing or wrong, so that the rest is checked as well.
 _UNKNOWN = "?"
+_STAND_INS: dict[type, dict[str, Any]] = {
+    Lane: {"name": _UNKNOWN, "driver": _UNKNOWN},
+    Rule: {"do": "mark"},
+}
 
 
 class Check:
@@ -60,9 +66,10 @@ class Check:
             name: self._table(kind, raw.get(name, {}), name) for name, kind in _SECTIONS.items()
         }
         lanes = self._lanes(raw.get("lanes"))
-        for key, text in rules.of_tables(**tables):
+        own_rules = self._rules(raw.get("rules", []))
+        for key, text in (*rules.of_tables(**tables), *doing.of_rules(own_rules, lanes)):
             self._tell(key, text)
-        return None if self._told else Config(lanes=lanes, **tables)
+        return None if self._told else Config(lanes=lanes, rules=own_rules, **tables)
 
     def _tell(self, key: str, text: str) -> None:
         self._told.setdefault(key, text)
@@ -79,7 +86,7 @@ class Check:
             bad = {one.loc[0] for one in error.wrong if one.loc}
         table = raw if isinstance(raw, dict) else {}
         kept = {key: value for key, value in table.items() if key not in bad}
-        stand_ins = {"name": _UNKNOWN, "driver": _UNKNOWN} if kind is Lane else {}
+        stand_ins = _STAND_INS.get(kind, {})
         return typing.cast("_T", valid(kind, {**stand_ins, **kept}))
 
     def _lanes(self, raw: object) -> list[Lane]:
@@ -89,10 +96,20 @@ class Check:
             return []
         lanes = [self._lane(one, f"lanes[{index}]") for index, one in enumerate(raw)]
         made = [self._driver(lane, f"lanes[{index}]") for index, lane in enumerate(lanes)]
+        pairs = zip(list(lanes), list(made), strict=True)
+        lanes += [more for one, driver in pairs if driver for more in beside(one, driver)]
         named = [None if lane.name == _UNKNOWN else lane for lane in lanes]
         for index, key, text in rules.of_lanes(named, made):
             self._tell(f"lanes[{index}].{key}{_label(lanes[index].name)}", text)
         return lanes
+
+    def _rules(self, raw: object) -> list[Rule]:
+        if not isinstance(raw, list) or len(raw) > _MOST_RULES:
+            self._tell(
+                "rules", f"found {shown(raw)}; must be at most {_MOST_RULES} tables [[rules]]"
+            )
+            return []
+        return [self._table(Rule, one, f"rules[{index}]") for index, one in enumerate(raw)]
 
     def _lane(self, raw: object, path: str) -> Lane:
         if not isinstance(raw, dict):

@@ -11,6 +11,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
+from recorder.config import MIB
 from recorder.configfile.values import near, shown
 from recorder.record import lane_id
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drivers.base import Driver
-    from recorder.config import Lane, Session, Spool, Upload, Vehicle, Web
+    from recorder.config import Clock, Lane, Session, Spool, Upload, Vehicle, Web
 
 IDENTIFIER_FIELDS = ("vehicle", "start", "id8")
 #: The recorder's own topics are ``recorder/session`` and ``recorder/summary``.
@@ -32,16 +33,28 @@ _METADATA_KEY = re.compile(r"[A-Za-z0-9 _-]+")
 
 
 def of_tables(
-    *, vehicle: Vehicle, session: Session, spool: Spool, upload: Upload, web: Web
+    *,
+    vehicle: Vehicle,
+    session: Session,
+    spool: Spool,
+    upload: Upload,
+    web: Web,
+    clock: Clock,
 ) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong) for everything but the lanes."""
     yield from _metadata("vehicle.metadata", vehicle.metadata)
     yield from _metadata("session.details", session.details)
     yield from _metadata("session.dependencies", session.dependencies)
     yield from _identifier(session.identifier)
+    yield from _roll_over(session)
     yield from _spool(spool)
     yield from _server(upload)
     yield from _hours(upload)
+    if clock.chrony_socket is not None and not clock.chrony_socket.is_absolute():
+        yield (
+            "clock.chrony_socket",
+            f"found {shown(clock.chrony_socket)}; must be an absolute path",
+        )
 
 
 def is_server(url: str) -> bool:
@@ -138,6 +151,14 @@ def _identifier(template: str) -> Iterator[tuple[str, str]]:
                 f"found {{{name}}} in {shown(template)}; {near(name, IDENTIFIER_FIELDS)}",
             )
             return
+
+
+def _roll_over(session: Session) -> Iterator[tuple[str, str]]:
+    if 0 < session.roll_over_bytes < MIB:
+        yield (
+            "session.roll_over_bytes",
+            f"found {session.roll_over_bytes}; must be 0 or at least {MIB}",
+        )
 
 
 def _spool(spool: Spool) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ Three equations hold at every heartbeat:
     stored   = delivered + pending + lost_evicted + lost_crc + lost_rejected
 
 Every term is counted where it happens; none is computed from another. All are samples, cumulative.
+What nobody can count (what was acquired between the last heartbeat and a loss of power) is no term:
+the session bounds it (`unaccounted_max_ns`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ CAUSES = {
     "lost_source": "lost by the device",
     "lost_absent": "device or its process not there",
     "lost_broken": "came and could not be understood",
-    "lost_ring": "ring full",
+    "lost_ring": "ring full, or lost with the power",
     "lost_damaged": "did not verify in the ring",
     "lost_write": "could not be written to disk",
     "lost_evicted": "evicted for space",
@@ -36,7 +38,7 @@ class LaneLedger:
         name: the lane.
         required: whether its absence lowers the quality.
         weight: its share in the quality.
-        rate_hz: the contract.
+        rate_hz: the contract; 0: events, of which those are due that came or that numbers show.
         expected: samples that the device's time says were due.
         acquired: samples that got a sequence number.
         stored: samples that the spool made durable, ever.
@@ -45,6 +47,8 @@ class LaneLedger:
         pending: stored samples that are not delivered yet.
         first_boot_ns: time of the first stored sample, or None.
         last_boot_ns: time of the last stored sample, or None.
+        invalid: stored samples that say that the device knew nothing (a receiver without a fix);
+            beside the ledger, for they are no loss.
     """
 
     name: str
@@ -68,6 +72,12 @@ class LaneLedger:
     lost_rejected: int = 0
     first_boot_ns: int | None = None
     last_boot_ns: int | None = None
+    invalid: int = 0
+
+    @property
+    def validity(self) -> float | None:
+        """Share of the stored samples that say something, 0.0 to 1.0; None if none was stored."""
+        return (self.stored - self.invalid) / self.stored if self.stored else None
 
     @property
     def lost(self) -> dict[str, int]:

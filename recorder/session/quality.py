@@ -24,7 +24,7 @@ class Quality:
     Args:
         value: 0.0 to 1.0, floored to 4 decimals: 1.0 only when nothing at all is missing.
         basis: ``default`` (nothing is known yet), ``no_data``, ``held`` or ``delivered``.
-        least: completeness of the worst required lane, floored alike.
+        least: completeness of the worst required lane (of any, if none is), floored alike.
         least_lane: that lane's name, empty if there is none.
         lower: `value` if the worst happened in the time that nobody can account for.
     """
@@ -49,7 +49,8 @@ def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int
     """Compute a session's quality.
 
     Each required lane counts by its weight, whatever its rate, so that an IMU at 1 kHz cannot hide
-    a dead camera. An optional lane counts once it had anything to give.
+    a dead camera. An optional lane counts once it had anything to give; one of events, which has no
+    rate, never: nobody knows how many were due.
 
     Args:
         lanes: the session's accounts.
@@ -59,20 +60,23 @@ def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int
     Returns:
         Mean over lanes of held / expected (or delivered / expected), and its bounds.
     """
+    counted = [lane for lane in lanes if _counts(lane, delivered=delivered)]
+    if not any(lane.stored for lane in lanes):
+        empty = Quality(0.0, "no_data", 0.0, counted[0].name if counted else "", 0.0)
+        return empty if delivered else Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
     shares = [
         (
             lane,
             _share(lane, delivered=delivered),
             _share(lane, delivered=delivered, unaccounted_ns=unaccounted_ns),
         )
-        for lane in lanes
-        if lane.required or lane.expected
+        for lane in counted
     ]
-    if not any(lane.stored or lane.expected for lane, _, _ in shares):
-        empty = Quality(0.0, "no_data", 0.0, shares[0][0].name if shares else "", 0.0)
-        return empty if delivered else Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
+    if not shares:  # nothing but events
+        return Quality(1.0, "delivered" if delivered else "held", 1.0, "", 1.0)
     weight = sum(lane.weight for lane, _, _ in shares)
-    worst, least, _ = min(shares, key=lambda one: one[1])
+    required = [one for one in shares if one[0].required] or shares
+    worst, least, _ = min(required, key=lambda one: one[1])
     return Quality(
         floor4(sum(lane.weight * share for lane, share, _ in shares) / weight),
         "delivered" if delivered else "held",
@@ -80,6 +84,11 @@ def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int
         worst.name,
         floor4(sum(lane.weight * lower for lane, _, lower in shares) / weight),
     )
+
+
+def _counts(lane: LaneLedger, *, delivered: bool) -> bool:
+    """Tell whether a lane counts: it was due, or it is required and nothing will come any more."""
+    return lane.rate_hz > 0 and (lane.expected > 0 or (lane.required and delivered))
 
 
 def _share(lane: LaneLedger, *, delivered: bool, unaccounted_ns: int = 0) -> float:

@@ -11,7 +11,7 @@ from recorder.session.quality import Quality, quality
 from recorder.session.states import State, follow
 
 #: What ends a recording on purpose; every other end is an orphan's or an error's.
-CLEAN_ENDS = ("operator", "shutdown", "roll_over")
+CLEAN_ENDS = ("operator", "rule", "shutdown", "roll_over")
 
 
 @dataclass
@@ -30,16 +30,21 @@ class Session:
         details: flat facts; may change like `identifier`.
         model: group, version, configuration.
         sources: ids of sessions that this one comes from.
+        predecessor: id of the session whose samples these follow without a gap (it was rolled
+            over), or empty.
         dependencies: type to ids of what it needs (calibration, configuration, software).
+        dependencies_missing: those of them that the store of dependencies does not hold.
         state: see `recorder.session.states`.
         recording: ``running`` or ``stopped``.
-        end_reason: why recording stopped: operator, shutdown, roll_over, power_loss, watchdog,
-            ``exception:…``; None while it runs.
+        end_reason: why recording stopped: operator, rule, shutdown, roll_over, power_loss,
+            watchdog, ``exception:…``; None while it runs.
         revision: one more at each change.
         heartbeat_s: the period at which heartbeats are promised.
         announced_boot_ns: when it was announced.
         start_utc_ns: UTC of the first stored sample as `clock_source` knows it, or None.
         clock_source: none, rtc, ntp, gps or pps.
+        utc_uncertainty_ns: bound of the error of every time from the first stored sample to the
+            last, or None where nobody vouches for the time.
         loss_window_ns: the most that a power cut would have cost at any time of the recording: the
             time between two commits and that of the slowest commit of late, together.
         unaccounted_max_ns: time at its end of which nobody knows what was acquired.
@@ -69,11 +74,20 @@ class Session:
     loss_window_ns: int = 0
     unaccounted_max_ns: int = 0
     lanes: list[LaneLedger] = field(default_factory=list)
+    predecessor: str = ""
+    utc_uncertainty_ns: int | None = None
+    dependencies_missing: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def start_boot_ns(self) -> int | None:
         """CLOCK_BOOTTIME of the first stored sample, or None."""
         return min((one.first_boot_ns for one in self.lanes if one.first_boot_ns), default=None)
+
+    @property
+    def span_boot_ns(self) -> tuple[int, int]:
+        """CLOCK_BOOTTIME of the first stored sample and the last; of the announcement if none."""
+        start = self.start_boot_ns or self.announced_boot_ns
+        return start, start + self.duration_ns
 
     @property
     def duration_ns(self) -> int:

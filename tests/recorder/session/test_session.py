@@ -26,6 +26,7 @@ def lane(name: str, expected: int, stored: int, **facts: Any) -> LaneLedger:
     known = {"lost_source": lost, **facts} if "lost_absent" not in facts else facts
     return LaneLedger(
         name,
+        rate_hz=100.0,
         expected=expected,
         acquired=stored,
         stored=stored,
@@ -214,23 +215,79 @@ def test_one_sample_of_millions_is_never_rounded_away() -> None:
 
 
 def test_an_optional_lane_that_never_came_counts_for_nothing() -> None:
-    gps, camera = lane("gps", 100, 90), LaneLedger("cam", required=False)
+    gps, camera = lane("gps", 100, 90), LaneLedger("cam", required=False, rate_hz=30.0)
     assert quality([gps, camera], delivered=False).value == 0.9
     camera.expected = 100
     assert quality([gps, camera], delivered=False).value == 0.45
 
 
-@given(counts=st.lists(st.integers(0, 100), min_size=9, max_size=9), where=st.integers(0, 8))
-def test_the_books_balance_and_a_single_sample_off_shows(counts: list[int], where: int) -> None:
-    names = ["lost_source", "lost_absent", "lost_broken", "lost_ring", "in_ring"]
-    names += ["lost_evicted", "lost_crc", "pending", "delivered"]
-    facts = dict(zip(names, counts, strict=True))
-    stored = sum(counts[5:])
-    acquired = stored + counts[3] + counts[4]
-    one = LaneLedger("a", expected=acquired + sum(counts[:3]), acquired=acquired, stored=stored)
+TERMS = [
+    "lost_source",
+    "lost_absent",
+    "lost_broken",
+    "lost_ring",
+    "lost_damaged",
+    "lost_write",
+    "in_ring",
+    "lost_evicted",
+    "lost_crc",
+    "lost_rejected",
+    "pending",
+    "delivered",
+]
+
+
+@given(
+    counts=st.lists(st.integers(1, 100), min_size=len(TERMS), max_size=len(TERMS)),
+    where=st.sampled_from([*TERMS, "expected", "acquired", "stored"]),
+    off=st.sampled_from([-1, 1]),
+)
+def test_the_books_balance_and_a_single_sample_off_in_any_count_shows(
+    counts: list[int], where: str, off: int
+) -> None:
+    facts = dict(zip(TERMS, counts, strict=True))
+    stored = sum(counts[7:])
+    acquired = stored + sum(counts[3:7])
+    expected = acquired + sum(counts[:3])
+    one = LaneLedger("a", expected=expected, acquired=acquired, stored=stored)
     for name, count in facts.items():
         setattr(one, name, count)
     assert one.imbalances() == []
-    setattr(one, names[where], counts[where] + 1)
-    assert len(one.imbalances()) == 1
+    setattr(one, where, getattr(one, where) + off)
+    assert len(one.imbalances()) == (2 if where in {"acquired", "stored"} else 1)
     assert LaneLedger.from_dict({**one.to_dict(), "later": 1}) == one
+
+
+def test_a_required_lane_counts_when_it_is_due_and_at_the_end_in_any_case() -> None:
+    gps, camera = lane("gps", 100, 90), LaneLedger("cam", rate_hz=30.0)
+    assert quality([gps, camera], delivered=False).value == 0.9
+    delivered(gps)
+    assert quality([gps, camera], delivered=True).value == 0.45
+
+
+def test_the_worst_lane_is_a_required_one() -> None:
+    gps, camera = lane("gps", 100, 90), lane("cam", 100, 10)
+    camera.required = False
+    found = quality([gps, camera], delivered=False)
+    assert (found.value, found.least, found.least_lane) == (0.5, 0.9, "gps")
+
+
+def test_a_lane_of_events_counts_for_no_quality() -> None:
+    gps, raw = lane("gps", 100, 90), lane("gps-raw", 100, 10)
+    raw.rate_hz = 0.0
+    assert quality([gps, raw], delivered=False).value == 0.9
+    assert quality([raw], delivered=False).value == 1.0
+
+
+def test_lanes_count_by_their_weight() -> None:
+    gps, imu = lane("gps", 100, 100), lane("imu", 100, 0)
+    imu.weight = 0.25
+    assert quality([gps, imu], delivered=False).value == 0.8
+
+
+def test_rows_that_say_nothing_are_no_loss() -> None:
+    gps = lane("gps", 100, 100)
+    gps.invalid = 40
+    assert (quality([gps], delivered=False).value, gps.validity) == (1.0, 0.6)
+    assert gps.imbalances() == []
+    assert LaneLedger("gps").validity is None

@@ -1,0 +1,107 @@
+"""What the spool's process does by itself, as the configuration's rules say.
+
+Whether to record follows the rules when that changes, and only then: a person who stops a
+recording while a rule holds has stopped it until the rule has not held and holds again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from recorder import orders
+from recorder.clock import boot_ns
+from recorder.errors import RecorderError, SpoolError
+from recorder.rules import STALE_S, Newest, Trigger
+
+if TYPE_CHECKING:
+    from recorder.config import Config, Rule
+    from recorder.orders import Spooler
+    from recorder.ring import RingReader
+
+log = logging.getLogger(__name__)
+
+
+class Triggers:
+    """Every rule of the configuration.
+
+    Args:
+        config: the resolved configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        now = boot_ns()
+        self._newest = Newest([one.lane for one in config.rules if one.lane])
+        self._all = [Trigger(one, now) for one in config.rules]
+        self._deciding = [one for one in self._all if one.rule.do == "record"]
+        #: Values come with the first samples: until then a recording that was found goes on.
+        self._settled_ns = now + round(STALE_S * 1e9)
+        self._was_wanted: bool | None = None
+        #: Whether to record from the beginning on.
+        self.is_recording = not self._deciding or any(
+            one.look(self._newest, now) for one in self._deciding
+        )
+
+    def look(self, ring: RingReader) -> None:
+        """Keep what rules ask for of what was taken from a ring (see `Newest.look`)."""
+        self._newest.look(ring)
+
+    def act(self, spooler: Spooler) -> None:
+        """Look at every rule, and do what they ask for; what cannot be done is logged.
+
+        Without a disk there is nothing to begin, to end, or to mark.
+        """
+        if not _has_disk(spooler):
+            return
+        now = boot_ns()
+        began = [one.rule for one in self._all if one.look(self._newest, now)]
+        if self._deciding:
+            self._decide(spooler, now)
+        for rule in began:
+            if rule.do != "record" and spooler.recording is not None:
+                _order(spooler, rule)
+
+    def _decide(self, spooler: Spooler, now: int) -> None:
+        """Begin or end the recording if what the rules want of it has changed."""
+        is_recording = spooler.recording is not None
+        if self._was_wanted is None:
+            self._was_wanted = is_recording
+        is_wanted = any(one.holds for one in self._deciding)
+        if is_wanted == self._was_wanted or (not is_wanted and now < self._settled_ns):
+            return
+        try:
+            if is_wanted and not is_recording:
+                spooler.announce()
+            elif is_recording and not is_wanted:
+                spooler.end("rule")
+        except (RecorderError, OSError) as error:
+            log.warning("a rule's recording cannot begin or end: %s; trying again", error)
+            return
+        self._was_wanted = is_wanted
+
+    def close(self) -> None:
+        """Let go of every line; may be called twice."""
+        for one in self._all:
+            one.close()
+
+
+def _has_disk(spooler: Spooler) -> bool:
+    try:
+        return spooler.archive is not None
+    except SpoolError:
+        return False
+
+
+def _order(spooler: Spooler, rule: Rule) -> None:
+    request: dict[str, Any] = {"command": rule.do}
+    if rule.do == "mark":
+        request |= {"label": rule.label or rule.words, "cause": f"rule: {rule.words}"}
+        request |= {"before_s": rule.before_s, "after_s": rule.after_s}
+    try:
+        told = orders.answer(spooler, request)
+    except (RecorderError, OSError) as error:
+        log.warning("rule %s: not done: %s", rule.words, error)
+    else:
+        log.info("rule %s: %s", rule.words, rule.do)
+        if told.get("unpinned"):
+            log.warning("rule %s: its window is not kept: %s", rule.words, told["unpinned"])

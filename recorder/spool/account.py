@@ -1,17 +1,35 @@
-"""The account of one lane of a recording: its ledger, kept from what is written and told."""
+"""The account of one lane of a recording: its ledger, kept from what is written and told.
+
+What no record tells stands in the session's journal, so that anybody can add the account up again:
+
+    closing     at the recording's end: `absent`, slots that passed without a process of the lane;
+                of each ring that was `left`: counts up to where it was taken, rows left in it
+    epoch       the lane's counts when the session began to take from a ring
+    told        what the last heartbeat before a loss of power knew of a lane and the disk does not
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from recorder.spool.counts import Counts
+from recorder.spool.left_in_ring import left_in_ring
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from recorder import record
     from recorder.lane_state import LaneState
+    from recorder.record import Losses
+    from recorder.ring import RingReader
     from recorder.session.ledger import LaneLedger
     from recorder.spool.journal import Journal
     from recorder.spool.recover import Piece
+
+#: What a lane counts of its own losses, in `record.Losses`' order.
+_LANE_LOSSES = ("lost_source", "lost_absent", "lost_broken", "lost_ring")
 
 
 class Account:
@@ -31,6 +49,8 @@ class Account:
         #: By ring epoch: the counts behind what was accounted for last, or where it begins.
         self._at: dict[int, Counts] = {}
         self._positions: dict[int, int] = {}
+        self._absent = 0
+        self._left: list[dict[str, Any]] = []
 
     def enter(self, headers: list[record.Header], base: Counts | None) -> None:
         """Begin the account of an epoch, where it is new, before its first records are added.
@@ -62,26 +82,56 @@ class Account:
             self.begin(Counts.before(early))
 
     def add(self, piece: Piece) -> None:
-        """Count what was written, or what is found written."""
-        behind = piece.behind
-        account, last = self.ledger, self._at[behind.epoch]
-        lost = behind.losses.since(last.losses)
-        acquired = behind.seqno - last.seqno
-        # Numbers that are neither here nor lost in the ring were stored once and verify no more.
-        damaged = max(acquired - lost.ring - piece.rows, 0)
-        account.expected += behind.expected - last.expected
+        """Count what is written.
+
+        Where no byte is missing before it, no stored sample can be: what is neither here nor told
+        as lost then makes the ledger's equations fail, and that is how a wrong count shows.
+        """
+        last = self._at[piece.behind.epoch]
+        self._add(piece, is_seamless=piece.before.position <= last.position)
+
+    def _add(self, piece: Piece, *, is_seamless: bool) -> None:
+        behind, account = piece.behind, self.ledger
+        acquired, lost = self._advance(behind)
+        account.stored += piece.rows
+        account.pending += piece.rows
+        if not is_seamless:
+            # Numbers that are neither here nor lost in the ring were stored once, and are gone.
+            damaged = max(acquired - lost.ring - piece.rows, 0)
+            account.stored += damaged
+            account.lost_crc += damaged
+        account.first_boot_ns = account.first_boot_ns or piece.first_boot_ns
+        account.last_boot_ns = piece.last_boot_ns or account.last_boot_ns
+        self._positions[behind.epoch] = behind.position
+
+    def _advance(self, now: Counts) -> tuple[int, Losses]:
+        """Count what the lane says of itself; return what it numbered and lost since the last."""
+        account, last = self.ledger, self._at[now.epoch]
+        lost, acquired = now.losses.since(last.losses), now.seqno - last.seqno
+        account.expected += now.expected - last.expected
         account.acquired += acquired
         account.lost_source += lost.source
         account.lost_absent += lost.absent
         account.lost_broken += lost.broken
         account.lost_ring += lost.ring
-        account.lost_crc += damaged
-        account.stored += piece.rows + damaged
-        account.pending += piece.rows
-        account.first_boot_ns = account.first_boot_ns or piece.first_boot_ns
-        account.last_boot_ns = piece.last_boot_ns or account.last_boot_ns
-        self._at[behind.epoch] = behind
-        self._positions[behind.epoch] = behind.position
+        self._at[now.epoch] = now
+        return acquired, lost
+
+    @contextlib.contextmanager
+    def ahead(self, ring: RingReader) -> Iterator[None]:
+        """Let the ledger hold, meanwhile, what a ring of this lane holds and the disk does not."""
+        last, head = self._at.get(ring.epoch), ring.head()
+        if last is None or head.position < last.position:
+            yield  # nothing was taken from it so far, or the lane died before it noted its counts
+            return
+        kept = replace(self.ledger)
+        self.ledger.in_ring += self._take_head(ring, last, head)
+        try:
+            yield
+        finally:
+            self._at[ring.epoch] = last
+            for key in ("expected", "acquired", "in_ring", "lost_damaged", *_LANE_LOSSES):
+                setattr(self.ledger, key, getattr(kept, key))
 
     def restore(self, counts: Counts) -> None:
         """Take up where an epoch's account began, from the journal."""
@@ -92,7 +142,7 @@ class Account:
         # A power cut between segment and journal takes the line away that says where the account
         # begins: then it begins with what is there.
         self._at.setdefault(piece.behind.epoch, piece.before)
-        self.add(piece)
+        self._add(piece, is_seamless=False)
         if piece.is_evicted:
             self.bury(piece.rows, delivered=piece.is_delivered)
 
@@ -109,34 +159,40 @@ class Account:
             told: the account as that heartbeat gave it.
         """
         now = self.ledger
-        if told.acquired <= now.acquired:
-            return  # the spool knows more than the heartbeat did
-        for key in ("expected", "acquired", "lost_source", "lost_absent", "lost_broken"):
+        if told.expected <= now.expected and told.acquired <= now.acquired:
+            return  # the spool knows as much as the heartbeat did, or more
+        self._journal.append({"entry": "told", "lane": now.name, "ledger": told.to_dict()})
+        for key in ("expected", "acquired", "lost_damaged", *_LANE_LOSSES):
             setattr(now, key, getattr(told, key))
-        now.lost_ring = told.lost_ring + told.in_ring
-        now.lost_crc += told.stored - now.stored
-        now.stored = told.stored
+        # Of what the rings held then, some came to the disk; the rest went with the power.
+        now.lost_ring += max(told.in_ring - max(now.stored - told.stored, 0), 0)
+        now.lost_crc += max(told.stored - now.stored, 0)
+        now.stored = max(now.stored, told.stored)
 
-    def count_head(self, epoch: int, head: LaneState) -> None:
+    def count_head(self, ring: RingReader) -> None:
         """Count what a lane that runs no more says of itself and no record brought to the disk.
 
         Args:
-            epoch: its ring's.
-            head: its own last counts.
+            ring: its own.
         """
-        last = self._at.get(epoch)
+        last, head = self._at.get(ring.epoch), ring.head()
         if last is None or head.position < last.position:
             return  # killed between a record and its counts: the record says more
-        account, lost = self.ledger, head.losses.since(last.losses)
-        acquired = head.seqno - last.seqno
-        account.expected += head.expected - last.expected
-        account.acquired += acquired
-        account.lost_source += lost.source
-        account.lost_absent += lost.absent
-        account.lost_broken += lost.broken
-        account.lost_ring += lost.ring
-        account.lost_write += acquired - lost.ring
-        self._at[epoch] = Counts(epoch, head.position, head.seqno, head.expected, head.losses)
+        rows = self._take_head(ring, last, head)
+        self._left.append({**last.to_dict(), "rows": rows})
+        self.ledger.lost_write += rows
+
+    def _take_head(self, ring: RingReader, last: Counts, head: LaneState) -> int:
+        """Count what a lane says of itself; return the samples that its ring holds of it.
+
+        Those behind a record that does not verify cannot be told apart: they count as damaged.
+        """
+        left = left_in_ring(ring, last.position, head.position)
+        now = Counts(ring.epoch, head.position, head.seqno, head.expected, head.losses)
+        acquired, lost = self._advance(now)
+        if not left.is_whole:
+            self.ledger.lost_damaged += acquired - lost.ring - left.rows
+        return left.rows
 
     def count_absence(self, head: LaneState | None, begin_boot_ns: int, end_boot_ns: int) -> None:
         """Count what was due until the recording's end from a lane that died or never came.
@@ -149,6 +205,8 @@ class Account:
         account = self.ledger
         if head is not None and head.ended_boot_ns >= begin_boot_ns:
             return
+        if not account.rate_hz:
+            return  # events come when they come
         period_ns = (head.period_ns if head else 0) or 1e9 / account.rate_hz
         if head is not None and head.boot_ns >= begin_boot_ns:
             slots = int((end_boot_ns - head.boot_ns) // period_ns) - 1
@@ -156,8 +214,15 @@ class Account:
             slots = int((end_boot_ns - begin_boot_ns) // period_ns)
         else:
             return
-        account.expected += max(slots, 0)
-        account.lost_absent += max(slots, 0)
+        if slots > 0:
+            self._absent += slots
+            account.expected += slots
+            account.lost_absent += slots
+
+    def close(self) -> None:
+        """Journal what no record tells, at the recording's end."""
+        line = {"entry": "closing", "lane": self.ledger.name}
+        self._journal.append({**line, "absent": self._absent, "left": self._left})
 
     def behind(self) -> dict[int, Counts]:
         """Return, by ring epoch, the counts behind what was taken last, for the next session."""

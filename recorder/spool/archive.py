@@ -7,7 +7,6 @@ it is let go, and made again when the disk takes it: behind the watermark, from 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -18,13 +17,16 @@ from recorder.config import to_json
 from recorder.errors import NotMountedError, SpoolError
 from recorder.spool.announce import new_session
 from recorder.spool.counts import counts_in
-from recorder.spool.journal import Journal
+from recorder.spool.dependencies import Dependencies
+from recorder.spool.left_in_ring import counted
 from recorder.spool.leftovers import unknown
 from recorder.spool.quota import Room, floor_bytes, free_bytes
 from recorder.spool.recording import Recording
-from recorder.spool.session_time import is_of_this_boot, tell_time
+from recorder.spool.said import Said
+from recorder.spool.session_time import is_of_this_boot, tell_time, time_model
 from recorder.spool.spool import Spool
-from recorder.spool.takeover import left_running, taken_before, why_over
+from recorder.spool.takeover import left_running, rolled_over, tell_of_rings_gone, why_over
+from recorder.spool.timekeeper import Timekeeper
 from recorder.spool.volume import is_alone
 from recorder.spool.watermark import Watermark
 
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from recorder.config import Config
-    from recorder.record import Anchor
     from recorder.ring import RingReader
+    from recorder.session.session import Session
     from recorder.spool.counts import Counts
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,6 @@ class Archive:
     Args:
         config: the resolved configuration.
         bases: by ring epoch, up to where ended sessions took; kept up to date here.
-        identifier: template of the sessions' names.
         own: the session that this process recorded before it lost the disk, if it did.
         was_own: whether the file system was the recorder's own before it was lost: another one
             that lies in its place is none.
@@ -61,7 +62,6 @@ class Archive:
         self,
         config: Config,
         bases: dict[int, Counts],
-        identifier: str,
         *,
         own: str = "",
         was_own: bool = False,
@@ -69,10 +69,11 @@ class Archive:
     ) -> None:
         self._config = config
         self._bases = bases
-        self.identifier = identifier
+        self.dependencies = Dependencies(config.dependencies_dir)
+        #: What people said of the recording that goes on, and the session that it was last in.
+        self.said = Said()
+        self._predecessor = ""
         self._next_beat_ns = 0
-        #: Anchors that are not in the journal yet.
-        self._untold: list[Anchor] = []
         self.recording: Recording | None = None
         marker = config.spool.marker
         if marker and not (config.spool.directory / marker).exists():
@@ -86,9 +87,10 @@ class Archive:
             _must_be_mounted(config, was_own=was_own)
             opened.callback(self.spool.volume.close)
             self.room = Room(self.spool, config)
-            self.anchors = self.spool.anchors(boot_id().hex())
-            self.anchor_journal = Journal(self.spool.anchors_path(boot_id().hex()))
-            opened.callback(self.anchor_journal.close)
+            is_feeding = config.clock.chrony_socket is not None
+            anchors = self.spool.anchors_path(boot_id().hex())
+            self.time = Timekeeper(anchors, is_feeding=is_feeding)
+            opened.callback(self.time.close)
             opened.callback(self._let_go)
             if self.free_bytes() < floor_bytes(config):
                 # A disk that is full could not even take what a recording begins with.
@@ -107,8 +109,7 @@ class Archive:
         water = Watermark.read(self._config.watermark_file)
         going_on: Recording | None = None
         left = list(left_running(self.spool))
-        for epoch, counts in taken_before(self.spool).items():
-            self._bases.setdefault(epoch, counts)
+        self._go_on_from(rolled_over(self.spool))
         for path in unknown(self.spool, [one.id for one in left]):
             log.warning("%s: not the recorder's; left alone", path)
         for session in left:
@@ -120,28 +121,44 @@ class Archive:
                 is_afresh=session.id == own,
             )
             self.recording = recording  # let go with the rest, should the disk refuse what follows
+            entries = self.spool.entries(session.id)
             if is_of_this_boot(session):
-                self._bases.update(counts_in(self.spool.entries(session.id), {"base"}))
+                self._bases.update(counts_in(entries, {"base"}))
+                tell_of_rings_gone(recording, self._config.rings_dir)
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
             lanes = [one.name for one in self._config.lanes]
             reason = None if session.id == own else why_over(session, lanes)
             if reason is None:
                 going_on = recording
+                self.said = Said.of(entries)
                 log.info("session %s goes on", session.id)
             else:
-                self._end_orphan(recording, reason)
+                self._end_orphan(recording, reason, Said.of(entries))
         return going_on
 
-    def _end_orphan(self, recording: Recording, reason: str) -> None:
+    def _end_orphan(self, recording: Recording, reason: str, said: Said) -> None:
         session = recording.session
         if reason == "power_loss":
             session.unaccounted_max_ns = round(session.heartbeat_s * 1e9)
-        tell_time(session, self.spool.anchors(session.boot_id), self.identifier)
+        tell_time(session, time_model(self.spool, session), self._identifier(said))
         recording.end(reason, is_destination=self._is_destination)
         if reason != "power_loss":
             self._bases.update(recording.behind())
+            self.said, self._predecessor = said, session.id
         log.warning("session %s was left behind: ended as %s", session.id, reason)
+
+    def _go_on_from(self, before: Session | None) -> None:
+        """Take over from a session that was to be followed when its process died."""
+        if before is None:
+            return
+        entries = self.spool.entries(before.id)
+        self._predecessor, self.said = before.id, Said.of(entries)
+        for epoch, counts in counts_in(entries, {"base", "behind"}).items():
+            self._bases.setdefault(epoch, counts)
+
+    def _identifier(self, said: Said) -> str:
+        return said.identifier or self._config.session.identifier
 
     @property
     def _is_destination(self) -> bool:
@@ -149,14 +166,18 @@ class Archive:
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
-        session = new_session(self._config)
+        session = new_session(self._config, self.dependencies, self.said, self._predecessor)
         plain = json.loads(to_json(self._config))
         size = self._config.spool.segment_bytes
         self.recording = Recording.announce(self.spool, session, plain, size, self._bases.values())
         # Before the first record: should the first commit fail, none of it is trusted.
         Watermark(session.id).publish(self._config.watermark_file)
+        for entry in self.said.opening(boot_ns()):
+            self.recording.note(entry)
         self._next_beat_ns = 0
         log.info("session %s announced", session.id)
+        for kind, ids in session.dependencies_missing.items():
+            log.warning("it needs %s, not in the store: %s", kind, ", ".join(ids))
         return self.recording
 
     def commit(self) -> None:
@@ -168,15 +189,16 @@ class Archive:
         recording = self.recording
         if recording is None:
             return
-        recording.commit([self.anchor_journal]).publish(self._config.watermark_file)
+        recording.commit([self.time.journal]).publish(self._config.watermark_file)
 
-    def settle(self, loss_window_ns: int) -> None:
+    def settle(self, loss_window_ns: int, rings: Sequence[RingReader] = ()) -> None:
         """Journal what the commit made true, the time, and a heartbeat if one is due.
 
         Durable with the next commit.
 
         Args:
             loss_window_ns: what a power cut may cost at present.
+            rings: every ring there is; a heartbeat counts what they hold.
 
         Raises:
             OSError: the disk does not take it; the next call tries again.
@@ -184,26 +206,24 @@ class Archive:
         recording = self.recording
         if recording is None:
             return
-        recording.settle()
+        self.room.spend_on(recording.settle)
         session = recording.session
         session.loss_window_ns = max(session.loss_window_ns, loss_window_ns)
-        new = recording.take_anchors()
-        is_first = bool(new) and not self.anchors
-        self.anchors += new
-        self._untold += new
+        is_first = self.time.take(recording.take_anchors())
         if is_first or boot_ns() >= self._next_beat_ns:
-            self._beat(recording)
+            with counted(recording.lanes, rings):
+                self._beat(recording)
 
     def _beat(self, recording: Recording) -> None:
         session = recording.session
         # With the heartbeat, so that one commit in many has more to write than rows, not two.
-        while self._untold:
-            self.anchor_journal.append(dataclasses.asdict(self._untold[0]))
-            del self._untold[0]
+        self.time.read_clocks()
+        self.time.tell()
         self._next_beat_ns = boot_ns() + round(session.heartbeat_s * 1e9)
         self.room.settle(session)
-        tell_time(session, self.anchors, self.identifier)
-        recording.beat(self.anchors)
+        tell_time(session, self.time.model, self._identifier(self.said))
+        session.dependencies_missing = self.dependencies.missing(session.dependencies_missing)
+        recording.beat(self.time.model)
         for text in [text for one in session.lanes for text in one.imbalances()]:
             log.error("the ledger does not balance: %s", text)
 
@@ -213,7 +233,10 @@ class Archive:
         if recording is None or recording.session.state.name == "waiting":
             return
         age_ns = boot_ns() - (recording.session.start_boot_ns or boot_ns())
-        if age_ns > self._config.session.roll_over_s * 1e9:
+        is_old = age_ns > self._config.session.roll_over_s * 1e9
+        most_bytes = self._config.session.roll_over_bytes
+        taken_bytes = sum(one.taken_bytes for one in recording.lanes.values())
+        if is_old or 0 < most_bytes <= taken_bytes:
             self.end("roll_over")
             self.announce()
 
@@ -233,12 +256,12 @@ class Archive:
         recording = self.recording
         if recording is None:
             return
-        if reason != "roll_over":
-            # At a roll-over a lane that is away is still due: it is the next session's to count.
-            recording.close_accounts(rings, running)
         try:
+            if reason != "roll_over":
+                # At a roll-over a lane that is away is still due: the next session counts it.
+                recording.close_accounts(rings, running)
             self._beat(recording)
-            self.anchor_journal.sync()
+            self.time.journal.sync()
             recording.end(reason, is_destination=self._is_destination)
         except OSError as error:
             raise SpoolError(f"the session's end cannot be written: {error}") from error
@@ -247,6 +270,8 @@ class Archive:
         self._bases.update(recording.behind())
         self.recording = None
         session = recording.session
+        is_next = reason == "roll_over"
+        self._predecessor, self.said = (session.id, self.said) if is_next else ("", Said())
         log.info("session %s: recording ended (%s)", session.id, reason)
         if lost := sum(one.lost_write for one in session.lanes):
             log.warning("session %s: %d samples could not be written", session.id, lost)

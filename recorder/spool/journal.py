@@ -13,11 +13,12 @@ import json
 import os
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recorder.spool.volume import sync_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _CRC_CHARS = 9
@@ -78,26 +79,46 @@ def first(path: Path) -> dict[str, Any] | None:
 
 def newest(path: Path, kind: str) -> dict[str, Any] | None:
     """Return the newest valid entry of a kind, or None; only the file's end is read for it."""
-    begin = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("rb") as file:  # once: another file may be put in its place meanwhile
+            for line in _backwards(file):
+                entry = _entry(line)
+                if entry is not None and entry["entry"] == kind:
+                    return entry
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _backwards(file: BinaryIO) -> Iterator[bytes]:
+    begin = file.seek(0, os.SEEK_END)
     rest = b""
     while begin > 0:
         size = min(begin, _CHUNK_BYTES)
         begin -= size
-        with path.open("rb") as file:
-            file.seek(begin)
-            raw = file.read(size) + rest
-        lines = raw.splitlines(keepends=True)
+        file.seek(begin)
+        lines = (file.read(size) + rest).splitlines(keepends=True)
         rest = lines.pop(0) if begin else b""
-        for line in reversed(lines):
-            entry = _entry(line)
-            if entry is not None and entry["entry"] == kind:
-                return entry
-    return None
+        yield from reversed(lines)
+
+
+def text_of(line: bytes) -> bytes | None:
+    """Return what stands in a line, or None if it does not verify."""
+    text = line[_CRC_CHARS:-1]
+    if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
+        return None
+    return text
+
+
+def line_of(entry: dict[str, Any]) -> bytes:
+    """Return the line of an entry."""
+    text = json.dumps(entry, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    text = line[_CRC_CHARS:-1]
-    if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
+    text = text_of(line)
+    if text is None:
         return None
     found: dict[str, Any] = json.loads(text)
     return found
@@ -109,11 +130,23 @@ def renew(path: Path) -> None:
     After a failed sync the kernel may have dropped bytes that it still shows, and a later sync
     would not bring them to the disk: only what is written again is sure.
     """
+    rewrite(path, [path.read_bytes()[: contents(path).end_bytes]])
+
+
+def rewrite(path: Path, lines: Iterable[bytes]) -> None:
+    """Put other lines in place of a journal's; durable on return, and at any time old or new.
+
+    Whoever has the old file open goes on reading it as it was. Nobody may be writing to it.
+
+    Raises:
+        OSError: the disk does not take it; the old file is there, or the new one if only the
+            folder's sync failed.
+    """
     draft = path.with_name(f".{path.name}")
     draft.unlink(missing_ok=True)
     try:
         with draft.open("xb") as file:
-            file.write(path.read_bytes()[: contents(path).end_bytes])
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
     except OSError:
@@ -155,8 +188,7 @@ class Journal:
         Raises:
             OSError: it could not be written; the journal ends where it ended before.
         """
-        text = json.dumps(entry, separators=(",", ":")).encode()
-        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        line = line_of(entry)
         self.is_dirty = True
         rest = memoryview(line)
         try:

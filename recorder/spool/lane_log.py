@@ -11,6 +11,7 @@ from recorder.spool.counts import Counts
 from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import HEAD_BYTES, SegmentHead
 from recorder.spool.segment_writer import SegmentWriter
+from recorder.spool.validity import Validity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,7 @@ class LaneLog:
         self._directory = directory
         self._session_id = session_id
         self.account = Account(ledger, log, settled_boot_ns)
+        self._validity = Validity(ledger)
         self.name = ledger.name
         self._journal = log
         self._segment_bytes = segment_bytes
@@ -65,6 +67,8 @@ class LaneLog:
         #: Anchors that were taken and nobody asked for yet.
         self.anchors: list[record.Anchor] = []
         self._next_position = 0
+        #: Bytes of records that its segments took, those that were given up among them.
+        self.taken_bytes = 0
         #: What recovery found torn: bytes behind the last records, stretches between records, and
         #: the numbers that are missing there.
         self._torn_bytes = 0
@@ -127,6 +131,7 @@ class LaneLog:
         self._journal.append({**line, "head": head.pack().hex()})
         self._segment = SegmentWriter(self._directory, head, self._segment_bytes)
         self._span = None
+        self._validity.begin(ring.schema)
         self._next_position = header.position
         self._unsynced.append(self._segment)
         self.folders.add(self._directory)
@@ -137,10 +142,12 @@ class LaneLog:
             raise AssertionError("a segment is begun before records are appended")
         self.account.enter(run.opening, base)
         segment.append(run.memory, run.rows)
+        self.taken_bytes += run.size_bytes
         if segment not in self._unsynced:
             self._unsynced.append(segment)
         piece = Piece.of(run)
         self.account.add(piece)
+        self._validity.take(run.memory)
         self._next_position = piece.behind.position
         self._span = piece.after(self._span)
         self.anchors += run.anchors
@@ -186,7 +193,7 @@ class LaneLog:
         segment.cut()
         if segment not in self._unsynced:
             self._unsynced.append(segment)
-        held = {"rows": segment.rows, "bytes": segment.end_bytes}
+        held = {"rows": segment.rows, "bytes": segment.end_bytes, **self._validity.sealed()}
         line = {"entry": "sealed", "lane": self.name, "file": segment.path.name}
         self._sealed.append({**line, **self._span.to_dict(), **held})
         self._sealed_end = (segment.path.name, segment.end_bytes)
@@ -231,6 +238,8 @@ class LaneLog:
         for one in mine:
             if one["entry"] == "epoch":
                 self.account.restore(Counts.from_dict(one))
+        self.taken_bytes = sum(end_bytes for _, end_bytes in segments)
+        self._validity.resume(mine)
         refused: list[str] = []
         for piece in pieces(mine, segments):
             if isinstance(piece, DamagedError):
@@ -259,6 +268,7 @@ class LaneLog:
             if piece.is_open:
                 self.seal()  # the machine died before the journal had the line of the one before
                 self._segment = SegmentWriter.reopen(path, piece.end_bytes, piece.rows)
+                self._validity.reopen(path, piece.end_bytes)
                 self._unsynced.append(self._segment)
                 self._span = piece
 

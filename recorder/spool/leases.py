@@ -50,6 +50,10 @@ class Deliveries:
         self._parts: dict[int, _Part] = {}
         #: By lane and segment: samples in parts that the server holds.
         self.rows: Counter[tuple[str, str]] = Counter()
+        #: Whether the server holds everything that it will ever get.
+        self.is_done = False
+        #: Whether anything was planned, or a person asked for it to be.
+        self.is_begun = False
 
     def look(self) -> bool:
         """Take note of what was added; return whether anything was."""
@@ -63,6 +67,8 @@ class Deliveries:
     def _apply(self, entry: dict[str, Any]) -> None:
         kind: str = entry["entry"]
         part: int = entry.get("part", _NONE)
+        self.is_done = self.is_done or kind == "done"
+        self.is_begun = self.is_begun or kind in ("planned", "anew")
         if kind == "planned":
             rows: Counter[str] = Counter()
             for file, _, _, count in entry["pieces"]:

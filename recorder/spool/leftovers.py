@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from recorder.spool.spool import Spool
 
-_KNOWN = {"FORMAT", ".FORMAT", "lock", "reserve", "boots", "sessions", "aside", "lost+found"}
+_KNOWN = {
+    "FORMAT",
+    ".FORMAT",
+    "lock",
+    "reserve",
+    "boots",
+    "sessions",
+    "aside",
+    "gone",
+    "lost+found",
+}
 _KNOWN_OF_SESSION = {"journal", ".journal"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.spool.journal import Journal
 from recorder.spool.pins import UNPIN, Pin
@@ -33,7 +34,8 @@ def pin(
 
     Returns:
         The session's `id`, `session_bytes` that it holds in pinned segments, `pinned_bytes` of all
-        sessions, and `cap_bytes` that pins may hold.
+        sessions, `cap_bytes` that pins may hold, and `is_growing`: more will come under this pin,
+        and only what fits into the difference will be held.
 
     Raises:
         RecorderError: there is no such session or time, or pins would hold too much.
@@ -67,6 +69,7 @@ def pin(
         "session_bytes": session_bytes,
         "pinned_bytes": pinned_bytes,
         "cap_bytes": cap_bytes,
+        "is_growing": is_running and (asked.to_boot_ns is None or asked.to_boot_ns > boot_ns()),
     }
 
 

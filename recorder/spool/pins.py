@@ -3,23 +3,31 @@
 A pin is an entry of its session's journal: ``pin`` with ``from_boot_ns`` and ``to_boot_ns``, each a
 time or null (from the beginning, to the end); ``unpin`` takes all pins of the session back. It
 holds every segment with a sample between the two, also those that come later. All pins together
-hold at most a share of the disk: a pin that would hold more is refused, and what grows beyond it
-later (a session that is still being recorded) is held from the oldest segment up to that share.
+hold at most a share of the disk: a pin that would hold more is refused. What grows beyond it later
+(a session that is still being recorded) is held from the oldest segment up to that share; the rest
+stays as long as there is room, goes last of what the server does not hold, and its tombstone says
+that it was ``pinned``. The log tells when pins have outgrown their share, and what that costs.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recorder.clock import boot_ns
 from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from recorder.spool.stock import Key, Segment
 
+log = logging.getLogger(__name__)
+
 _MOST_S = 1e9
+#: What is given up is told so often at most.
+_TELL_NS = 60_000_000_000
 
 
 @dataclass(frozen=True)
@@ -93,3 +101,50 @@ def held(pinned: Iterable[Segment], cap_bytes: int) -> set[Key]:
             break
         kept.add(one.key)
     return kept
+
+
+class Overflow:
+    """What pins do not hold because they have outgrown their share, and telling so."""
+
+    def __init__(self) -> None:
+        #: Keys of pinned segments that are not held.
+        self.keys: set[Key] = set()
+        self._is_told = False
+        self._lost_rows = self._lost_segments = 0
+        self._next_ns = 0
+
+    def look(self, pinned: Collection[Segment], cap_bytes: int) -> set[Key]:
+        """Return the keys of the segments that are held; tell when that is not all any more.
+
+        Args:
+            pinned: every segment that a pin holds, or would.
+            cap_bytes: what pins may hold.
+        """
+        kept = held(pinned, cap_bytes)
+        rest = [one for one in pinned if one.key not in kept]
+        self.keys = {one.key for one in rest}
+        if rest and not self._is_told:
+            log.warning(
+                "pins have outgrown the %d bytes that they may hold (spool.pin_share): %d segments"
+                " (%d bytes) are kept only as long as there is room; unpin something, or pin less",
+                cap_bytes,
+                len(rest),
+                sum(one.disk_bytes for one in rest),
+            )
+        self._is_told = bool(rest)
+        return kept
+
+    def lose(self, segments: Collection[Segment]) -> None:
+        """Count those of some segments that are given up though a pin was to hold them."""
+        lost = [one for one in segments if one.key in self.keys]
+        self._lost_segments += len(lost)
+        self._lost_rows += sum(one.rows for one in lost)
+        if lost and boot_ns() >= self._next_ns:
+            self._next_ns = boot_ns() + _TELL_NS
+            log.warning(
+                "no room: %d pinned segments (%d samples) were given up so far, the last of session"
+                " %s: pins have outgrown what they may hold",
+                self._lost_segments,
+                self._lost_rows,
+                lost[-1].session_id,
+            )

@@ -1,13 +1,17 @@
 """Room on the disk: which segments are given up when it runs short, and in which order.
 
-What the server holds for certain goes first; then what it does not hold; last what is about to be
-sent, and that only provisionally (`recorder.spool.leases`). Within each of these the lane with the
-smallest rank goes first (`recorder.spool.stock.lane_rank`: pictures, then fast rows, then slow
-ones), and within a lane the oldest. Never what is pinned, and never what is being written.
+What the server holds for certain goes first; then what it does not hold, and of that last what is
+pinned beyond what pins may hold (`recorder.spool.pins`); in the end what is about to be sent, and
+that only provisionally (`recorder.spool.leases`). Within each of these the lane with the smallest
+rank goes first (`recorder.spool.stock.lane_rank`: pictures, then fast rows, then slow ones), and
+within a lane the oldest. Never what a pin holds, and never what is being written. Before anything
+goes that the server does not hold, sessions go of which only the journal is left
+(`recorder.spool.endings`).
 
 Each segment leaves a tombstone in its session's journal, the entry ``evicted``: its lane, file and
-rows, whether they were ``delivered``, and whether they were ``leased``. It is durable before the
-file is removed. A removal that a loss of power undoes is done again.
+rows, whether they were ``delivered``, whether they were ``leased``, and whether they were
+``pinned``: beyond what pins may hold. It is durable before the file is removed. A removal that a
+loss of power undoes is done again.
 """
 
 from __future__ import annotations
@@ -19,16 +23,17 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from recorder.spool.endings import Endings
 from recorder.spool.journal import Journal, renew
 from recorder.spool.leases import evicted_rows, settle
-from recorder.spool.pins import held
+from recorder.spool.pins import Overflow
 from recorder.spool.reserve import RESERVE_BYTES, Reserve
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
 from recorder.spool.volume import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from recorder.config import Config
@@ -64,16 +69,20 @@ def pin_cap_bytes(spool: Spool, config: Config) -> int:
     return round(max(config.spool.max_bytes or disk, 0) * config.spool.pin_share)
 
 
-def in_order(segments: Collection[Segment], leased: Collection[Key]) -> list[Segment]:
+def in_order(
+    segments: Collection[Segment], leased: Collection[Key], pinned: Collection[Key] = ()
+) -> list[Segment]:
     """Return the first segments to go, the very first in front; at most `MOST_SEGMENTS`.
 
     Args:
         segments: all that may go.
         leased: the keys of those that are about to be sent.
+        pinned: the keys of those that a person asked to keep and pins may not hold.
     """
 
     def worth(one: Segment) -> tuple[object, ...]:
-        return 0 if one.is_delivered else 1 + (one.key in leased), one.rank, one.order
+        worth = 0 if one.is_delivered else 1 + (one.key in pinned) + 2 * (one.key in leased)
+        return worth, one.rank, one.order
 
     return heapq.nsmallest(MOST_SEGMENTS, segments, key=worth)
 
@@ -94,6 +103,8 @@ class Room:
         self.spool = spool
         self.config = config
         self._reserve = Reserve(spool.directory)
+        self._overflow = Overflow()
+        self._endings = Endings(spool, self.stock, config.upload_dir)
         self._told: set[tuple[str, str]] = set()
         #: Sessions with files that were given up and are there.
         self._left: list[SessionStock] = []
@@ -118,6 +129,8 @@ class Room:
             self.stock.follow(recording.session.id)
         freed_bytes = self._make(recording, starved)
         self._remove_left(recording)
+        if self.stock.is_complete and not starved:
+            self._endings.go_on(_id_of(recording))
         return freed_bytes
 
     def _make(self, recording: Recording | None, starved: Collection[str]) -> int:
@@ -167,7 +180,11 @@ class Room:
         leased = self.stock.leased()
         chosen: dict[str, list[Segment]] = {}
         freed_bytes = 0
-        for one in in_order(self._free(recording, is_last_resort=is_last_resort), leased):
+        free = self._free(recording, is_last_resort=is_last_resort)
+        goes = in_order(free, leased, self._overflow.keys)
+        if self.stock.is_complete and not (goes and goes[0].is_delivered):
+            freed_bytes = self._endings.make_room(_id_of(recording), short_bytes)
+        for one in goes:
             if freed_bytes >= short_bytes or len({*chosen, one.session_id}) > MOST_JOURNALS:
                 break
             chosen.setdefault(one.session_id, []).append(one)
@@ -178,19 +195,28 @@ class Room:
 
     def _free(self, recording: Recording | None, *, is_last_resort: bool) -> list[Segment]:
         """Return every segment that may go."""
-        kept = held(self.stock.pinned(), pin_cap_bytes(self.spool, self.config))
+        cap_bytes = pin_cap_bytes(self.spool, self.config)
+        kept = self._overflow.look(self.stock.pinned(), cap_bytes)
         if recording is not None and not is_last_resort:
             # The newest segment of a lane may be sealed, and is still named by the watermark.
             session_id, files = recording.session.id, recording.open_files()
             kept |= {(session_id, path.parent.name, path.name) for path in files}
-        return [one for one in self.stock.segments() if one.key not in kept]
+        # One without a sample may have been sealed by an end that did not come: in the newest
+        # session it may be written on.
+        newest = max((one.order[0] for one in self.stock.segments()), default=0)
+        free = (one for one in self.stock.segments() if one.key not in kept)
+        return [one for one in free if one.rows or one.order[0] < newest]
 
     def _bury(
         self, recording: Recording | None, segments: list[Segment], leased: Collection[Key]
     ) -> None:
         """Give up segments of one session: first the tombstones, durably, then the files."""
         session_id = segments[0].session_id
-        tombstones = [one.tombstone(is_leased=one.key in leased) for one in segments]
+        over = self._overflow.keys
+        tombstones = [
+            one.tombstone(is_leased=one.key in leased, is_pinned=one.key in over)
+            for one in segments
+        ]
         if recording is not None and recording.session.id == session_id:
             for one in tombstones:
                 self._reserve.spend_on(functools.partial(recording.bury, one))
@@ -208,6 +234,7 @@ class Room:
         self._tell(segments)
 
     def _tell(self, segments: list[Segment]) -> None:
+        self._overflow.lose(segments)
         for one in segments:
             about = one.session_id, one.lane
             if not one.is_delivered and about not in self._told:
@@ -238,8 +265,20 @@ class Room:
             if (name, path.name) not in sealed and path.exists():
                 yield name, lane_rank(self.config, read_head(path).schema)
 
+    def spend_on(self, settle: Callable[[], None]) -> None:
+        """Let the lines about sealed segments find room: without them nothing can be given up.
+
+        Raises:
+            OSError: the disk says something else than that it is full, or not even this is left.
+        """
+        self._reserve.spend_on(settle)
+
     def settle(self, session: Session) -> None:
-        """Bring the account of the session that is being recorded to what the uploader says now."""
+        """Bring the account of the session that is being recorded to what the uploader says now.
+
+        Called with each heartbeat.
+        """
+        self._overflow.look(self.stock.pinned(), pin_cap_bytes(self.spool, self.config))
         found = self.stock.follow(session.id)
         found.look_at_deliveries()
         evicted = evicted_rows(found.evicted, found.deliveries.rows)
@@ -248,3 +287,7 @@ class Room:
         for other in self.stock.sessions.values():
             if other is not found:
                 other.forget_what_went()
+
+
+def _id_of(recording: Recording | None) -> str:
+    return recording.session.id if recording is not None else ""

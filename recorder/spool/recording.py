@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
-from recorder.clock import Mapping, boot_ns, system_anchor
+from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from recorder.ring import RingReader
     from recorder.spool.spool import Spool
+    from recorder.time_model import TimeModel
 
 
 class Recording:
@@ -202,11 +203,10 @@ class Recording:
             self.session.happen("first_sample")
             self.note_session()
 
-    def beat(self, anchors: Sequence[Anchor]) -> None:
+    def beat(self, model: TimeModel) -> None:
         """Journal a heartbeat: the whole record; durable with the next commit."""
-        mapping = Mapping.through([*anchors, system_anchor()])
         now = boot_ns()
-        self.session.beat(now, mapping.utc_ns(now))
+        self.session.beat(now, model.utc_ns(now))
         self.note_session()
 
     def note_session(self) -> None:
@@ -254,10 +254,10 @@ class Recording:
         for name, lane in self.lanes.items():
             if name in running:
                 continue
-            heads = {one.epoch: one.head() for one in rings if one.schema.lane == name}
-            for epoch, head in heads.items():
-                lane.account.count_head(epoch, head)
-            newest = list(heads.values())[-1] if heads else None
+            mine = [one for one in rings if one.schema.lane == name]
+            for one in mine:
+                lane.account.count_head(one)
+            newest = mine[-1].head() if mine else None
             lane.account.count_absence(newest, self.session.announced_boot_ns, now)
 
     def end(self, reason: str, *, is_destination: bool) -> None:
@@ -272,6 +272,8 @@ class Recording:
             lane.seal()
         self.commit()
         self.settle()
+        for lane in self.lanes.values():
+            lane.account.close()
         for counts in self.behind().values():
             self._journal.append({"entry": "behind", **counts.to_dict()})
         self.session.stop(reason)

@@ -12,7 +12,7 @@ from recorder.spool.names import epoch_of, first_seqno_of
 from recorder.spool.segment import Hole, SegmentReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from recorder.run import Run
@@ -183,8 +183,8 @@ def pieces(
         entries: what the session's journal says of the lane and of the session.
         segments: the segments that are there, in order, with the length to which each counts.
     """
-    sealed = {one["file"]: one for one in entries if one["entry"] == "sealed"}
     evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
+    sealed = _proved(entries, evicted)
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
     whole: Piece | None = None
     for name in _in_order(entries, {**there, **dict.fromkeys(evicted)}):
@@ -202,6 +202,22 @@ def pieces(
             yield replace(Piece.from_dict(entry), is_evicted=True, is_delivered=evicted[name])
     if whole is not None:
         yield whole
+
+
+def _proved(
+    entries: Sequence[dict[str, Any]], evicted: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return, by segment, the lines that say for good what it holds.
+
+    One without a sample may have been sealed by an end that did not come, and written on then, for
+    the next one had its name.
+    """
+    found = {one["file"]: one for one in entries if one["entry"] == "sealed"}
+    return {
+        name: one
+        for name, one in found.items()
+        if name in evicted or one["seqno"] != first_seqno_of(name)
+    }
 
 
 def _joined(earlier: Piece | None, entry: dict[str, Any], path: Path) -> Piece:

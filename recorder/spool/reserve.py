@@ -1,8 +1,8 @@
 """A file that holds nothing: its space is for tombstones when the disk has not a byte left.
 
-Nothing can be given up before its tombstone is written, and on a full disk that may need a block
-that is not there. Then a slice of the reserve is cut off and the tombstone tried again; what is
-given up next fills the reserve before anybody else gets any of it.
+Nothing can be given up before the journal says that it is sealed, and then has its tombstone, and
+on a full disk each may need a block that is not there. Then a slice of the reserve is cut off and
+the line tried again; what is given up next fills the reserve before anybody else gets any of it.
 """
 
 from __future__ import annotations

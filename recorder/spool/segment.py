@@ -44,7 +44,7 @@ What `append` returned survives a crash of this process, and a loss of power onl
 
 from __future__ import annotations
 
-import mmap
+import errno
 import struct
 import zlib
 from dataclasses import dataclass
@@ -55,6 +55,7 @@ from recorder.errors import DamagedError
 from recorder.schema import LaneSchema
 from recorder.spool import journal
 from recorder.spool.names import SUFFIX
+from recorder.spool.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,10 +138,17 @@ def read_head(path: Path) -> SegmentHead:
         DamagedError: neither verifies, or it is another segment's.
         FileNotFoundError: there is no such file.
     """
-    return _read_head(path)[0]
+    return _checked(path, _read_head(path)[0])
 
 
-def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
+def _read_head(path: Path) -> tuple[bytes, bool]:
+    """Return the bytes of the head, and whether they are the file's own."""
+    raw = _first_head(path)
+    is_own = SegmentHead.unpack(raw) is not None
+    return raw if is_own else _second_head(path), is_own
+
+
+def _first_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(HEAD_BYTES)
@@ -148,11 +156,15 @@ def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.EIO:
+            return b""  # a place of the disk that cannot be read: the journal has a second copy
         raise DamagedError(f"{path}: cannot be read: {error}") from error
     if raw[:7] == MAGIC[:7] and raw[7:8] > MAGIC[7:8]:
         raise DamagedError(f"{path}: a segment of version {raw[7]}, this one knows {MAGIC[7]}")
-    if SegmentHead.unpack(raw) is None:
-        raw = _second_head(path)
+    return raw
+
+
+def _checked(path: Path, raw: bytes) -> SegmentHead:
     head = SegmentHead.unpack(raw)
     if head is None:
         raise DamagedError(f"{path}: the head of the segment does not verify")
@@ -160,7 +172,7 @@ def _read_head(path: Path) -> tuple[SegmentHead, bytes]:
         raise DamagedError(f"{path}: cut off in its head")
     if head.name != path.name:
         raise DamagedError(f"{path}: its head says that it is {head.name}")
-    return head, raw
+    return head
 
 
 def begin_of(raw: bytes) -> int:
@@ -191,7 +203,7 @@ def has_head(path: Path) -> bool:
 
 
 class SegmentReader:
-    """A segment, read from its file's memory; close it when its records are not used any more.
+    """A segment; close it at the end. What the disk cannot read of it counts as damage.
 
     Args:
         path: the file.
@@ -203,14 +215,12 @@ class SegmentReader:
 
     def __init__(self, path: Path, end_bytes: int | None = None) -> None:
         self.path = path
-        self.head, raw = _read_head(path)
-        with path.open("rb") as file:
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._view = memoryview(self._memory)
-        self._end = min(len(self._memory), len(self._memory) if end_bytes is None else end_bytes)
-        self.begin_bytes = begin_of(raw)
+        raw, is_own = _read_head(path)
         #: Whether the head was taken from the journal, because the file's own does not verify.
-        self.is_head_damaged = self._memory[: self.begin_bytes] != raw
+        self.is_head_damaged = not is_own
+        self.head, self.begin_bytes = _checked(path, raw), begin_of(raw)
+        self._window = Window(path, end_bytes)
+        self._end = self._window.end_bytes
 
     def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
         """Yield offset, header and payload of every valid record; damage is passed over.
@@ -221,7 +231,7 @@ class SegmentReader:
         for begin, found in self.scan(offset):
             if isinstance(found, record.Header):
                 payload = begin + record.HEADER_BYTES
-                yield begin, found, self._view[payload : payload + found.payload_bytes]
+                yield begin, found, self._window.get(payload, payload + found.payload_bytes)
 
     def scan(self, offset: int | None = None) -> Iterator[tuple[int, record.Header | Hole]]:
         """Yield offset and header of every valid record, and every hole between them.
@@ -248,18 +258,19 @@ class SegmentReader:
         """Return the header of the valid record at an offset, or None."""
         if offset + record.HEADER_BYTES > self._end:
             return None
-        raw = self._view[offset : offset + record.HEADER_BYTES]
+        raw = self._window.get(offset, offset + record.HEADER_BYTES)
         header = record.unpack(raw)
         position = self.head.first_position + offset - self.begin_bytes
         if header is None or header.epoch != self.head.epoch or header.position != position:
             return None
         end = offset + header.size_bytes
-        payload = self._view[offset + record.HEADER_BYTES : end]
-        valid = end <= self._end and record.verifies(raw, header, [payload])
-        return header if valid else None
+        if end > self._end:
+            return None
+        whole = self._window.get(offset, end)
+        return header if record.verifies(raw, header, [whole[record.HEADER_BYTES :]]) else None
 
     def _next_valid(self, offset: int) -> int | None:
-        while (offset := self._memory.find(record.MAGIC, offset, self._end)) >= 0:
+        while (offset := self._window.find(record.MAGIC, offset, self._end)) >= 0:
             if self.record_at(offset) is not None:
                 return offset
             offset += 1
@@ -270,16 +281,15 @@ class SegmentReader:
         end = self._end
         while end > begin:
             start = max(begin, end - _CHUNK_BYTES)
-            used = len(self._memory[start:end].rstrip(b"\0"))
+            used = len(bytes(self._window.get(start, end)).rstrip(b"\0"))
             if used:
                 return start + used
             end = start
         return begin
 
     def close(self) -> None:
-        """Let go of the file; may be called twice, and not while its payloads are in use."""
-        self._view.release()
-        self._memory.close()
+        """Let go of the file; may be called twice."""
+        self._window.close()
 
     def __enter__(self) -> SegmentReader:
         return self

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recorder.clock import Mapping, basic_utc, boot_id, system_anchor
+from recorder.clock import basic_utc, boot_id
 from recorder.record import Anchor
+from recorder.time_model import TimeModel, near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from recorder.session.session import Session
+    from recorder.spool.spool import Spool
 
 
 def is_of_this_boot(session: Session) -> bool:
@@ -18,29 +18,33 @@ def is_of_this_boot(session: Session) -> bool:
     return session.boot_id == boot_id().hex()
 
 
-def tell_time(session: Session, anchors: Sequence[Anchor], identifier: str) -> None:
-    """Work out when a session began, and its name, from what is known of the time.
+def tell_time(session: Session, model: TimeModel, identifier: str) -> None:
+    """Work out when a session began, how well that is known, and its name.
 
     Args:
         session: its record; start, clock source and identifier are set.
-        anchors: of its boot, oldest first.
+        model: the time in its boot.
         identifier: template of the name.
 
     Raises:
         ValueError, LookupError or AttributeError: the template is none.
     """
-    mapping = Mapping.through([*anchors, _own_anchor(session)])
-    session.clock_source = mapping.source
+    session.clock_source = model.source
+    session.utc_uncertainty_ns = model.bound_ns(*session.span_boot_ns)
     start = session.start_boot_ns
-    session.start_utc_ns = None if start is None else mapping.utc_ns(start)
+    session.start_utc_ns = None if start is None else model.utc_ns(start)
     session.identifier = identifier.format(
         vehicle=session.vehicle, start=basic_utc(session.start_utc_ns), id8=session.id[:8]
     )
 
 
-def _own_anchor(session: Session) -> Anchor:
-    """Return what the system's clock said last in a session's boot; nobody vouches for it."""
-    if is_of_this_boot(session):
-        return system_anchor()
-    boot = session.heartbeat_boot_ns
-    return Anchor(boot, boot, session.heartbeat_utc_ns, 0, "none")
+def time_model(spool: Spool, session: Session) -> TimeModel:
+    """Return what is known of the time in a session's boot, from the spool.
+
+    If nobody ever vouched for it, and no clock was journalled either, it is what the vehicle's
+    clock said at the last heartbeat.
+    """
+    beat = session.heartbeat_boot_ns
+    said = Anchor(beat, 0, session.heartbeat_utc_ns, 0, "none")
+    anchors = near(spool.anchors(session.boot_id), *session.span_boot_ns)
+    return TimeModel(anchors or [said])

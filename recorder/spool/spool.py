@@ -6,6 +6,7 @@
     sessions/<session id>/journal                  journal: the session record, epochs, commands …
     sessions/draft/                                a session that is being made; none of it counts
     aside/                                         what a power cut left half made; nobody reads it
+    gone/<session id>/                             what is being removed (`recorder.spool.removal`)
     sessions/<session id>/<lane>/<…>.seg           segments
 
 Entries of a session's journal, by ``entry``:
@@ -16,14 +17,14 @@ Entries of a session's journal, by ``entry``:
     command     what was asked for over the socket
     config      the resolved configuration
     epoch       a lane's counts when the session began to take from a ring
-    evicted     a segment that was given up
+    evicted     a segment that was given up, or several in a row (`recorder.spool.compaction`)
     mark        a moment that somebody wants to find again
     recovered   what a loss of power left torn of a lane: bytes, stretches, numbers
     sealed      a segment that is durable and will not change: length, rows, counts behind it
     segment     a segment that was begun: its file and a second copy of its head
     session     the whole record: when announced, at each heartbeat, and at the end
 
-and those of `recorder.spool.pins`.
+and those of `recorder.spool.account` and `recorder.spool.pins`.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Segment:
         """What tells it from every other: session, lane, file."""
         return self.session_id, self.lane, self.file
 
-    def tombstone(self, *, is_leased: bool) -> dict[str, Any]:
+    def tombstone(self, *, is_leased: bool, is_pinned: bool = False) -> dict[str, Any]:
         """Return the journal's entry that gives it up."""
         return {
             "entry": "evicted",
@@ -74,6 +74,7 @@ class Segment:
             "rows": self.rows,
             "delivered": self.is_delivered,
             "leased": is_leased,
+            **({"pinned": True} if is_pinned else {}),
         }
 
 
@@ -109,7 +110,8 @@ class SessionStock:
         self.folder = spool.session_dir(session_id)
         self.deliveries = Deliveries(config.upload_dir / session_id)
         self._config = config
-        self._number = spool.number(session_id)
+        #: Its running number in the spool.
+        self.number = spool.number(session_id)
         self._tail = Tail(spool.journal_path(session_id))
         self._forget()
 
@@ -125,6 +127,8 @@ class SessionStock:
         self.written_bytes: dict[str, int] = {}
         self._ranks: dict[tuple[str, int], Rank] = {}
         self._sealed = 0
+        #: Heartbeats in its journal, their bytes, and the heads of segments in it.
+        self.beats = self.beat_bytes = self.heads = 0
 
     @property
     def journal_bytes(self) -> int:
@@ -136,8 +140,11 @@ class SessionStock:
         news = self._tail.news()
         if news.is_anew:
             self._forget()
+        self.beats += news.beats
+        self.beat_bytes += news.beat_bytes
         for entry in news.entries:
             kind = entry["entry"]
+            self.heads += kind == "segment"
             if kind == "sealed":
                 self._take_in(entry)
             elif kind == "evicted":
@@ -166,7 +173,7 @@ class SessionStock:
             session_id=self.id,
             lane=lane,
             file=file,
-            order=(self._number, self._sealed),
+            order=(self.number, self._sealed),
             rank=self._rank(path),
             behind_seqno=entry["seqno"],
             rows=entry["rows"],

@@ -60,6 +60,7 @@ class Survey:
         floor_bytes: what of it is kept free.
         max_bytes: what the spool may hold; 0: as much as the disk takes.
         pin_cap_bytes: what pins may hold.
+        pin_excess: segments that are pinned beyond that and not held, and their bytes.
         bytes_per_s: what the running session writes; None if none runs, or it only began.
     """
 
@@ -69,6 +70,7 @@ class Survey:
     floor_bytes: int = 0
     max_bytes: int = 0
     pin_cap_bytes: int = 0
+    pin_excess: tuple[int, int] = (0, 0)
     bytes_per_s: float | None = None
 
     def total(self, state: str) -> int:
@@ -119,13 +121,16 @@ def survey(spool: Spool, config: Config, session: Mapping[str, Any] | None) -> S
     while not stock.is_complete:
         stock.learn(LEARN_BYTES)
     cap_bytes = pin_cap_bytes(spool, config)
-    pinned, leased = held(stock.pinned(), cap_bytes), stock.leased()
+    asked, leased = stock.pinned(), stock.leased()
+    pinned = held(asked, cap_bytes)
+    excess = [one.disk_bytes for one in asked if one.key not in pinned]
     found = Survey(
         bytes=stock.disk_bytes(),
         free_bytes=free_bytes(spool.directory),
         floor_bytes=floor_bytes(config),
         max_bytes=config.spool.max_bytes,
         pin_cap_bytes=cap_bytes,
+        pin_excess=(len(excess), sum(excess)),
     )
     for one in stock.sessions.values():
         found.holdings += _holdings(spool, one, pinned, leased)

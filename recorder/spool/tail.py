@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 _CRC_CHARS = 9
 #: Nine tenths of a session's journal; whoever keeps the books of the disk needs none of it.
-_HEARTBEAT = b'{"entry":"session",'
+HEARTBEAT = b'{"entry":"session",'
 
 
 @dataclass
@@ -24,11 +25,15 @@ class News:
         is_anew: the file is another one than before, or shorter: what was known does not count.
         read_bytes: how much was looked at.
         entries: the new entries without heartbeats, oldest first.
+        beats: how many heartbeats were among them.
+        beat_bytes: their length.
     """
 
     is_anew: bool = False
     read_bytes: int = 0
     entries: list[dict[str, Any]] = field(default_factory=list)
+    beats: int = 0
+    beat_bytes: int = 0
 
 
 class Tail:
@@ -52,17 +57,18 @@ class Tail:
         """
         try:
             found = self.path.stat()
+            if (found.st_ino, found.st_size) == self._seen:
+                return News()
+            with self.path.open("rb") as file:
+                found = os.fstat(file.fileno())  # another may have been put in its place just now
+                news = News(found.st_ino != self._seen[0] or found.st_size < self.end_bytes)
+                self._seen = found.st_ino, found.st_size
+                self.end_bytes = 0 if news.is_anew else self.end_bytes
+                file.seek(self.end_bytes)
+                self._read(file, news)
         except FileNotFoundError:
             was_there, self._seen, self.end_bytes = self._seen != (0, 0), (0, 0), 0
             return News(was_there)
-        if (found.st_ino, found.st_size) == self._seen:
-            return News()
-        news = News(found.st_ino != self._seen[0] or found.st_size < self.end_bytes)
-        self._seen = found.st_ino, found.st_size
-        self.end_bytes = 0 if news.is_anew else self.end_bytes
-        with self.path.open("rb") as file:
-            file.seek(self.end_bytes)
-            self._read(file, news)
         return news
 
     def _read(self, lines: Iterable[bytes], news: News) -> None:
@@ -74,5 +80,8 @@ class Tail:
             if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
                 continue  # torn or damaged; if nothing valid follows it may be written over
             self.end_bytes = at_bytes
-            if not text.startswith(_HEARTBEAT):
+            if not text.startswith(HEARTBEAT):
                 news.entries.append(json.loads(text))
+            else:
+                news.beats += 1
+                news.beat_bytes += len(line)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
-from recorder.spool.counts import counts_in
+from recorder.ring import SUFFIX
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from recorder.ring import RingReader
     from recorder.session.session import Session
-    from recorder.spool.counts import Counts
+    from recorder.spool.recording import Recording
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -41,21 +42,20 @@ def left_running(spool: Spool) -> Iterator[Session]:
             yield session
 
 
-def taken_before(spool: Spool) -> dict[int, Counts]:
-    """Return, by ring epoch, up to where the newest session took, if another was to follow it.
+def rolled_over(spool: Spool) -> Session | None:
+    """Return the newest session, if another was to follow it; else None.
 
-    The process that rolled it over died before it could tell the next one.
+    The process that rolled it over died before it could begin the next one.
     """
     session_id = next(reversed(spool.session_ids()), None)
     if session_id is None:
-        return {}
+        return None
     try:
         session = spool.session(session_id)
     except (SpoolError, OSError):
-        return {}
-    if session.end_reason != "roll_over" or not is_of_this_boot(session):
-        return {}
-    return counts_in(spool.entries(session_id), {"base", "behind"})
+        return None
+    is_followed = session.end_reason == "roll_over" and is_of_this_boot(session)
+    return session if is_followed else None
 
 
 def why_over(session: Session, lanes: Sequence[str]) -> str | None:
@@ -71,6 +71,27 @@ def why_over(session: Session, lanes: Sequence[str]) -> str | None:
     if (boot_ns() - signed_ns) / 1e9 > 3 * session.heartbeat_s + STALE_SLACK_S:
         return "watchdog"
     return None if [one.name for one in session.lanes] == list(lanes) else "roll_over"
+
+
+def tell_of_rings_gone(recording: Recording, directory: Path) -> None:
+    """Say of which lanes the ring is gone that a session of this boot took from last.
+
+    Rings outlive both processes: somebody removed it, or emptied the memory that it lay in.
+
+    Args:
+        recording: the session, taken up again.
+        directory: where the rings are.
+    """
+    for name, lane in recording.lanes.items():
+        epoch, counts = next(reversed(lane.account.behind().items()), (0, None))
+        if counts is not None and not (directory / f"{name}.{epoch:016x}{SUFFIX}").exists():
+            log.error(
+                "lane %s: somebody removed its ring (epoch %016x): what it held from number %d on"
+                " is lost, and nobody can count it",
+                name,
+                epoch,
+                counts.seqno,
+            )
 
 
 def pass_over_ended(ring: RingReader) -> None:

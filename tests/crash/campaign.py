@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 STEPS = 30
 #: So many examples are drawn from one seed; a search that goes on for long grows slow.
 MOST_EXAMPLES = 500
+_BATCH = 40
 
 
 def run(examples: int, number: int, *, is_shrunk: bool = False) -> tuple[Verdict, Counter[str]]:
@@ -48,10 +50,22 @@ def run(examples: int, number: int, *, is_shrunk: bool = False) -> tuple[Verdict
     return Machine.verdict, Counter(Machine.tally)
 
 
-def first_failure(examples: int, number: int) -> str:
-    """Return what the first example that fails says, or nothing if none does."""
-    try:
-        run(examples, number)
-    except Exception as error:  # noqa: BLE001 - a wrong build may fail in any way
-        return f"{type(error).__name__}: {error}"
+def first_failure(examples: int, number: int, like: str) -> str:
+    """Return what the first example says that fails as is wanted, or nothing if none does.
+
+    Args:
+        examples: how many, about.
+        number: the first seed.
+        like: pattern of what it has to say. A wrong build may fail in many ways, and this is what
+            the mistake itself does to the rows.
+    """
+    tried = 0
+    while tried < examples:
+        try:
+            run(_BATCH, number)
+        except Exception as error:  # noqa: BLE001 - a wrong build may fail in any way
+            if re.search(like, str(error)):
+                return str(error)
+        tried += max(Machine.tally["examples"], 1)
+        number += 1
     return ""

@@ -32,8 +32,7 @@ _HOOKED = (
     "posix_fallocate",
     "fsync", "fdatasync", "rename", "replace", "unlink", "remove", "mkdir", "statvfs",
 )  # fmt: skip
-_BLOCK_BYTES = 4096
-_AMPLE_BYTES = 1 << 40
+_BLOCK_BYTES, _AMPLE_BYTES = 4096, 1 << 40
 
 
 class Disk:
@@ -49,8 +48,9 @@ class Disk:
     def __init__(self, root: Path, memory: Path, dice: random.Random, *, is_own: bool) -> None:
         self._root, self._memory, self._dice = root, memory, dice
         self.faults = Faults()
-        #: Called with the path of a file before it is unlinked.
+        #: Called with the path of a file before it is unlinked; with both before it is renamed.
         self.on_unlink: Callable[[Path], None] = lambda _: None
+        self.on_rename: Callable[[Path, Path], None] = lambda *_: None
         self._cache = Cache(root)
         self._open_files: dict[int, File | Folder] = {}
         self._is_off = True
@@ -258,6 +258,7 @@ class Disk:
         if self._is_on_disk(source):
             with self.aside():
                 self._cache.renamed(Path(source), Path(target))
+                self.on_rename(Path(source), Path(target))
         self._real.rename(source, target)
 
     def _replace(self, source: Any, target: Any) -> None:

@@ -9,9 +9,11 @@ from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
 from tests.crash.lanes import RINGS
 from tests.crash.model import Verdict
-from tests.crash.reading import assert_readers_agree, rows_of, segments, tombstones
+from tests.crash.reading import Graves, disagreement, rows_of, segments
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recorder.session.ledger import LaneLedger
     from tests.crash.model import Row
     from tests.crash.world import World
@@ -25,21 +27,28 @@ def examine(world: World) -> tuple[Verdict, list[str]]:
     """
     spool = Spool(world.spool)
     found: list[tuple[Row, bytes]] = []
+    paths: list[Path] = []
+    back: list[str] = []
     buried: set[Row] = set()
     counts: Counter[tuple[str, str]] = Counter()
     for session_id in spool.session_ids():
-        given_up = tombstones(spool, session_id)
-        buried = buried.union(*(world.removed.get(path, ()) for path in given_up))
+        given_up = Graves(spool, session_id)
+        buried = buried.union(*(rows for path, rows in world.removed.items() if path in given_up))
         for path in segments(spool, session_id):
-            assert_readers_agree(path)
+            paths.append(path)
             rows = list(rows_of(path))
+            if given_up.hide(path):
+                back.append(f"{path.parent.name}/{path.name}: came back, and nobody names it")
             if path in given_up:
                 buried |= {row for row, _ in rows}
             else:
                 counts[session_id, path.parent.name] += len(rows)
                 found += rows
+    for one in world.ended(spool):
+        buried |= one.buried
     verdict = world.model.judge(found, buried)
-    problems = _verified(world, spool)
+    problems = [*back, *map(disagreement, paths), *_verified(world, spool)]
+    problems = [one for one in problems if one]
     if world.is_settled:
         more, words = _accounts(world, spool, counts)
         verdict, problems = verdict + more, problems + words
@@ -85,6 +94,9 @@ def _accounts(
                 words.append(f"{session.id} {one.name}: held {one.held}, there are {there}")
             if session.boot_id == world.boots[-1]:
                 totals += Counter(_totals(one))
+    for gone in world.ended(spool):
+        if gone.session.boot_id == world.boots[-1]:
+            totals += sum((Counter(_totals(one)) for one in gone.session.lanes), Counter())
     for name in RINGS:
         words += _against_truth(world, name, totals)
     return Verdict(unaccounted=len(words)), words

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.crash.examine import examine
 from tests.crash.lanes import RINGS
 from tests.crash.model import Verdict
+from tests.crash.uploading import acknowledge, conclude
 from tests.crash.world import FLOOR_BYTES, World
 
 LANES = st.sampled_from(sorted(RINGS))
@@ -170,7 +171,14 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def acknowledge(self) -> None:
         self.tally["acknowledged"] += 1
-        self.world.acknowledge()
+        acknowledge(self.world)
+
+    @precondition(lambda self: self.world.is_uploading and self.world.has_spool)
+    @rule()
+    def conclude(self) -> None:
+        self.tally["concluded"] += 1
+        acknowledge(self.world)
+        conclude(self.world)
 
     def teardown(self) -> None:
         """Let everything end well, and judge the whole."""
@@ -186,6 +194,7 @@ class Machine(RuleBasedStateMachine):
             assert self.world.is_settled, f"nothing is wrong and it says: {self.world.trouble}"
             self._examine()
         finally:
+            self.tally.update(self.world.counts)
             self.world.__exit__()
 
     def _die(self, steps: int) -> None:

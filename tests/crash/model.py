@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from recorder.session.session import Session
 
 
 class Row(NamedTuple):
@@ -42,6 +45,14 @@ class Verdict:
         """Return the figures as one line."""
         names = ("committed rows lost", "rows doubled", "rows wrong", "rows unaccounted")
         return ", ".join(f"{one} {n}" for one, n in zip(names, vars(self).values(), strict=True))
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What was told of a session that is not there any more, and the rows that it gave up."""
+
+    session: Session
+    buried: set[Row]
 
 
 @dataclass

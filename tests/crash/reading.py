@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recorder.spool.names import epoch_of
 from recorder.spool.segment import SegmentReader, has_head
 from recorder.spool.spool import Spool
 from recorder.spool.watermark import Watermark
@@ -31,15 +32,34 @@ def rows_of(path: Path, end_bytes: int | None = None) -> Iterator[tuple[Row, byt
                 yield row, data[place * width : (place + 1) * width]
 
 
-def tombstones(spool: Spool, session_id: str) -> set[Path]:
-    """Return the segments of a session that were given up.
+class Graves:
+    """The segments of a session that were given up.
 
     A kill or a loss of power may come between tombstone and removal, or undo the removal: the
     tombstone counts, and the removal is done again.
+
+    Args:
+        spool: the spool.
+        session_id: a session in it.
     """
-    folder = spool.session_dir(session_id)
-    entries = spool.entries(session_id)
-    return {folder / one["lane"] / one["file"] for one in entries if one["entry"] == "evicted"}
+
+    def __init__(self, spool: Spool, session_id: str) -> None:
+        self._folder = spool.session_dir(session_id)
+        entries = spool.entries(session_id)
+        self._stones = [one for one in entries if one["entry"] == "evicted"]
+
+    def hide(self, path: Path) -> bool:
+        """Tell whether a segment has a tombstone only together with others, and not by its name."""
+        return path in self and path.name not in {one["file"] for one in self._stones}
+
+    def __contains__(self, path: Path) -> bool:
+        """Tell whether a segment has a tombstone, of its own or with others."""
+        return path.parent.parent == self._folder and any(
+            one["lane"] == path.parent.name
+            and epoch_of(one["file"]) == epoch_of(path.name)
+            and one["file"] <= path.name <= one.get("last_file", one["file"])
+            for one in self._stones
+        )
 
 
 def segments(spool: Spool, session_id: str) -> list[Path]:
@@ -53,7 +73,9 @@ def held(spool: Spool) -> set[Row]:
     return {
         row
         for session_id in spool.session_ids()
-        for path in set(segments(spool, session_id)) - tombstones(spool, session_id)
+        for graves in [Graves(spool, session_id)]
+        for path in segments(spool, session_id)
+        if path not in graves
         for row, _ in rows_of(path)
     }
 
@@ -74,18 +96,18 @@ def shown(directory: Path, watermark_file: Path) -> set[Row]:
     return found
 
 
-def assert_readers_agree(path: Path) -> None:
-    """Hold the product's reader against the independent one."""
+def disagreement(path: Path) -> str:
+    """Hold the product's reader against the independent one; return what is wrong, or nothing."""
     second = read_segment(path)
     if second is None or not has_head(path):
-        assert second is None
-        assert not has_head(path)
-        return
-    with SegmentReader(path) as segment:
-        first = [
-            (offset, header.kind, header.seqno, header.rows, bytes(payload))
-            for offset, header, payload in segment.records()
+        is_same = second is None and not has_head(path)
+    else:
+        with SegmentReader(path) as segment:
+            first = [
+                (offset, header.kind, header.seqno, header.rows, bytes(payload))
+                for offset, header, payload in segment.records()
+            ]
+        is_same = first == [
+            (one.offset, one.kind, one.seqno, one.rows, one.payload) for one in second.records
         ]
-    assert first == [
-        (one.offset, one.kind, one.seqno, one.rows, one.payload) for one in second.records
-    ]
+    return "" if is_same else f"{path.name}: the two readers do not agree"

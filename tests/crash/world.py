@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -22,23 +23,24 @@ import drivers.base
 from recorder import clock, config
 from recorder.errors import RecorderError
 from recorder.orders import answer
-from recorder.spool import journal, quota, reserve
-from recorder.spool.names import epoch_of, first_seqno_of
-from recorder.spool.receipts import covers, receipts
+from recorder.spool import compaction, endings, quota, reserve
+from recorder.spool.compaction import compact
 from recorder.spool.spool import Spool
 from recorder.spooler import Spooler
 from tests.crash.disk import Disk
 from tests.crash.faults import Cut, Faults
 from tests.crash.lanes import RINGS, Lanes
-from tests.crash.model import Model, Row
-from tests.crash.reading import held, rows_of, segments, shown, tombstones
+from tests.crash.model import Gone, Model, Row
+from tests.crash.reading import Graves, held, rows_of, segments, shown
 from tests.crash.replacing import replaced
+from tests.crash.uploading import is_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 SEGMENT_BYTES, FLOOR_BYTES, RESERVE_BYTES = 8192, 16_384, 32_768
+MOST_SESSIONS = 3
 
 
 class World:
@@ -72,6 +74,9 @@ class World:
         )
         self.disk = Disk(self._base / "disk", self._base / "run", self.dice, is_own=is_own)
         self.disk.on_unlink = self._unlinked
+        self.disk.on_rename = self._renamed
+        #: What the recorder did that nobody ordered.
+        self.counts: Counter[str] = Counter()
         self.spooler: Spooler | None = None
         self.lanes = Lanes(self.config.rings_dir, self.model, self.dice)
         self._stack = contextlib.ExitStack()
@@ -81,6 +86,8 @@ class World:
         self._settled_puts = -1
         #: Segments that were removed, whatever for, with what they held.
         self.removed: dict[Path, set[Row]] = {}
+        #: Sessions that were removed with all that was told of them.
+        self._gone: dict[str, Gone] = {}
         self.boots: list[str] = []
         #: Boots in which a sync failed.
         self.faulty_boots: set[str] = set()
@@ -111,6 +118,7 @@ class World:
         self._stack.callback(logging.disable, logging.NOTSET)
         self._stack.callback(shutil.rmtree, self._base)
         self._stack.enter_context(_machine(self._base / "boot_id", self._pass_time, self.dice))
+        self._stack.enter_context(replaced((compaction, "compact", self._compact)))
         self._stack.enter_context(self.disk)
         self._stack.callback(self.kill_spool)
         self._stack.callback(self.lanes.stop)
@@ -244,42 +252,42 @@ class World:
         """Remember what a segment held that is about to be removed."""
         if path.suffix == ".seg":
             with self.disk.aside():
-                self.removed[path] = {row for row, _ in rows_of(path)}
+                rows = {row for row, _ in rows_of(path)}
+                self.removed.setdefault(path, set()).update(rows)
 
-    # The uploader
+    def _compact(self, path: Path, *, is_settled: bool) -> bool:
+        self.counts["journals compacted"] += 1
+        return compact(path, is_settled=is_settled)
 
-    def acknowledge(self) -> None:
-        """Let the uploader journal a receipt for everything that is durable and sealed."""
-        kept, self.disk.faults = self.disk.faults, Faults()  # they are the spool's matter
-        for session_id in Spool(self.spool).session_ids():
-            self._acknowledge(session_id)
-        self.disk.faults = kept
+    def _renamed(self, old: Path, new: Path) -> None:
+        """Remember what was told of a session that is about to be removed."""
+        if new.parent.name != "gone":
+            return
+        spool, graves = Spool(self.spool), Graves(Spool(self.spool), old.name)
+        assert old.name != spool.session_ids()[-1], "the newest session is removed"
+        assert not segments(spool, old.name), "a session is removed that has segments"
+        buried = [rows for path, rows in self.removed.items() if path in graves]
+        session = spool.session(old.name)
+        assert session.state.is_terminal or is_done(self.config, old.name), "it is still to be sent"
+        self.counts["sessions removed"] += 1
+        self._gone[old.name] = Gone(session, set().union(*buried))
 
-    def _acknowledge(self, session_id: str) -> None:
-        file = self.config.upload_dir / session_id
-        given, log = receipts(file), journal.Journal(file)
-        spool = Spool(self.spool)
-        there = set(segments(spool, session_id)) - tombstones(spool, session_id)
-        folder = spool.session_dir(session_id)
-        sealed = [one for one in spool.entries(session_id) if one["entry"] == "sealed"]
-        for one in [one for one in sealed if folder / one["lane"] / one["file"] in there]:
-            begin, epoch = first_seqno_of(one["file"]), epoch_of(one["file"])
-            if not covers(given, one["lane"], epoch, begin, one["seqno"]):
-                receipt = {"lane": one["lane"], "epoch": epoch, "rows": one["rows"]}
-                ends = {"from_seqno": begin, "to_seqno": one["seqno"]}
-                log.append({"entry": "receipt", **receipt, **ends})
-        log.sync()
-        log.close()
+    def ended(self, spool: Spool) -> list[Gone]:
+        """Return the sessions that are not there any more."""
+        there = spool.session_ids()
+        return [one for session_id, one in self._gone.items() if session_id not in there]
 
 
 def _machine(
     boot_file: Path, now_ns: Callable[[], int], dice: random.Random
 ) -> contextlib.AbstractContextManager[None]:
     """Play another boot, another clock, a small disk's reserve, and chance that comes again."""
+    ahead_ns = {time.CLOCK_REALTIME: 1_700_000_000_000_000_000}
     stand_in = SimpleNamespace(
         CLOCK_BOOTTIME=time.CLOCK_BOOTTIME,
         CLOCK_MONOTONIC_RAW=time.CLOCK_MONOTONIC_RAW,
-        clock_gettime_ns=lambda _: now_ns(),
+        CLOCK_REALTIME=time.CLOCK_REALTIME,
+        clock_gettime_ns=lambda clock: now_ns() + ahead_ns.get(clock, 0),
         time_ns=lambda: 1_700_000_000_000_000_000 + now_ns(),
     )
     return replaced(
@@ -290,4 +298,7 @@ def _machine(
         (reserve, "RESERVE_BYTES", RESERVE_BYTES),
         (quota, "RESERVE_BYTES", RESERVE_BYTES),
         (reserve, "SLICE_BYTES", RESERVE_BYTES // 8),
+        (endings, "MOST_SESSIONS", MOST_SESSIONS),
+        (endings, "LEAST_BYTES", 1),
+        (endings, "_PERIOD_NS", 0),
     )

@@ -39,7 +39,7 @@ NEAR = 15
 ANYWHERE = 0.4
 #: A process on a busy machine may be woken so late; the promise is one of the recorder's doing.
 LATE_NS = 100_000_000
-MOMENTS = ("announce", "end", "evict", "resume", "roll", "water")
+MOMENTS = ("announce", "compact", "end", "evict", "resume", "roll", "water")
 VOLUMES = ("own", "shared")
 
 
@@ -92,6 +92,7 @@ class Tally:
             f"torn tails seen           {self.torn_tails}",
             f"cuts during               roll {during['roll']}, eviction {during['evict']}, "
             f"session start {during['announce']}, session end {during['end']}, "
+            f"journal compaction {during['compact']}, "
             f"take-over after kill -9 {during['resume']}, recovery {during['recovery']}",
             f"kill -9 of the spool      {self.kills}",
             f"longest loss              {self.longest_loss_ns / 1e6:.1f} ms, promised there "

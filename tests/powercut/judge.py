@@ -71,7 +71,10 @@ class Judge:
 
     def _lane(self, lane: str, book: Book, found: Survey) -> None:
         stored, stones = found.stored.get(lane, []), found.tombstones.get(lane, [])
-        self._check_rows(lane, stored, {one.seqno: one for one in book.puts})
+        puts = {one.seqno: one for one in book.puts}
+        self._check_rows(lane, stored, puts)
+        if (read := found.read.get(lane, [])) != stored:
+            self._check_rows(lane, read, puts)
         evicted = _evicted(book, stones)
         there = {one.seqno for one in stored} | evicted
         promise = self._promise
@@ -150,7 +153,7 @@ class Judge:
                 first = int(name.partition("-")[0])
                 if found.ends.get((session_id, lane, name), 0) >= end_bytes:
                     continue
-                if not any(one.first_seqno == first for one in stones):
+                if not any(one.first_seqno <= first <= one.last_seqno for one in stones):
                     text = f"{session_id[:8]}/{lane}/{name} ends before its watermark {end_bytes}"
                     self.verdict.problems.append(text)
 

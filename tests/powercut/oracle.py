@@ -10,6 +10,7 @@ disk at every cut behind that number.
     free      a ring of `epoch` was given back up to `position`: the disk holds all before it
     announce, end, resume    a session is made, ended, taken up again (`begin`, then `done`)
     roll      a segment is made
+    compact   the journal of an ended session is rewritten
     evict     a segment is given up
     start     the spool process begins
 """

@@ -19,6 +19,7 @@ from recorder import spooler
 from recorder.clock import boot_ns
 from recorder.ring import RingReader
 from recorder.service import entry
+from recorder.spool import compaction
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.segment_writer import SegmentWriter
@@ -26,6 +27,7 @@ from recorder.spool.watermark import Watermark
 from tests.powercut import wrong
 from tests.powercut.blocklog import Counter
 from tests.powercut.oracle import Notes
+from tests.powercut.recovery import compact_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,7 @@ def watch(notes: Notes, fate: Fate) -> None:
     _around_making("announce", notes)
     _around_making("resume", notes)
     _around_end(notes)
+    _around_compaction(notes)
     _before(SegmentWriter, "__init__", lambda *_: notes.note("roll", boot_ns()))
     _before(Journal, "append", lambda _, entry: _journalled(notes, entry))
     _watch_watermarks(notes, fate)
@@ -126,6 +129,16 @@ def _around_end(notes: Notes) -> None:
     Recording.end = end  # type: ignore[method-assign] # that is the point
 
 
+def _around_compaction(notes: Notes) -> None:
+    real = compaction.compact
+
+    def compact(path: Path, *, is_settled: bool) -> bool:
+        notes.note("compact", boot_ns())
+        return real(path, is_settled=is_settled)
+
+    compaction.compact = compact
+
+
 def _before(owner: type, name: str, tell: Callable[..., None]) -> None:
     real = getattr(owner, name)
 
@@ -142,6 +155,7 @@ def main(config: Config, stop: Stop) -> None:
     notes = Notes(Path(folder) / "notes", Counter(Path(folder)))
     watch(notes, Fate(float(deaths), seed))
     wrong.build(wrong_build)
+    compact_at_once()
     notes.note("start", boot_ns())
     spooler.main(config, stop)
 

@@ -31,10 +31,19 @@ class Stored:
 
 @dataclass(frozen=True)
 class Tombstone:
-    """A segment that was given up: its ring's epoch, first number, rows, and whether it is gone."""
+    """Segments in a row that were given up.
+
+    Args:
+        epoch: their ring's.
+        first_seqno: of the first.
+        last_seqno: number of the last one's first sample.
+        rows: in all of them.
+        is_gone: whether none of them is there.
+    """
 
     epoch: int
     first_seqno: int
+    last_seqno: int
     rows: int
     is_gone: bool
 
@@ -45,7 +54,8 @@ class Survey:
 
     Args:
         sessions: the newest record of each session, oldest session first.
-        stored: by lane, every data record.
+        stored: by lane, every data record, by the reader that shares no code with the recorder's.
+        read: likewise, by the recorder's own.
         tombstones: by lane.
         ends: by session, lane and segment, where its last valid record ends.
         problems: what is wrong with it, by `recorder.spool.verify` or by the two readers.
@@ -53,6 +63,7 @@ class Survey:
 
     sessions: dict[str, Session] = field(default_factory=dict)
     stored: dict[str, list[Stored]] = field(default_factory=dict)
+    read: dict[str, list[Stored]] = field(default_factory=dict)
     tombstones: dict[str, list[Tombstone]] = field(default_factory=dict)
     ends: dict[tuple[str, str, str], int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -88,16 +99,20 @@ class Survey:
                 mine = [Stored(one.seqno, one.rows, zlib.crc32(one.payload)) for one in data]
                 behind = [one.offset + record.HEADER_BYTES + len(one.payload) for one in data]
                 self.ends[session_id, lane, path.name] = max(behind, default=0)
-            if mine != _as_the_recorder_reads(path):
+            own = _as_the_recorder_reads(path)
+            if mine != own:
                 self.problems.append(f"{path}: the two readers do not agree")
             stored += mine
+            self.read.setdefault(lane, []).extend(own)
 
     def _bury(self, folder: Path, entries: list[dict[str, Any]]) -> None:
         for one in entries:
             if one["entry"] == "evicted":
-                name = one["file"]
-                is_gone = not (folder / one["lane"] / name).exists()
-                stone = Tombstone(epoch_of(name), first_seqno_of(name), one["rows"], is_gone)
+                name, last = one["file"], one.get("last_file", one["file"])
+                there = {path.name for path in (folder / one["lane"]).glob(f"*-{name[13:]}")}
+                is_gone = not any(name <= other <= last for other in there)
+                numbers = first_seqno_of(name), first_seqno_of(last)
+                stone = Tombstone(epoch_of(name), *numbers, one["rows"], is_gone)
                 self.tombstones.setdefault(one["lane"], []).append(stone)
 
 

@@ -43,7 +43,7 @@ DEATHS = 0.08
 FRAME_BYTES = (45_000, 70_000)
 _BETWEEN_BYTES, _COPIES = 300, 12
 _NOISE = random.Random(1).randbytes(1 << 18)
-_END_S = 20.0
+_START_S, _END_S = 60.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -186,12 +186,22 @@ class Drive:
             for lane in self.lanes.values():
                 stack.callback(lane.close)
             stack.callback(self._kill)
+            self._await_start()
             for at_s, put in _schedule(self.lanes, seconds):
                 self._keep_running()
                 time.sleep(max(at_s - time.monotonic(), 0))
                 put()
             self._end()
         return Oracle(self._folder / "notes", {name: one.book for name, one in self.lanes.items()})
+
+    def _await_start(self) -> None:
+        """Start the spool process, and wait for its first note: a busy machine may be slow."""
+        until_s = time.monotonic() + _START_S
+        while not (self._folder / "notes").exists():
+            self._keep_running()
+            if time.monotonic() > until_s:
+                raise DriveError("the spool process does not come up")
+            time.sleep(0.02)
 
     def _keep_running(self) -> None:
         if self._spool is not None and self._spool.poll() is None:

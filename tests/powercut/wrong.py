@@ -62,11 +62,11 @@ def no_check_of_epoch_and_position() -> None:
     """Take every record for one of this segment whose checksum matches."""
 
     def record_at(self: SegmentReader, offset: int) -> record.Header | None:
-        raw = self._view[offset : offset + record.HEADER_BYTES]
+        raw = self._window.get(offset, min(offset + record.HEADER_BYTES, self._end))
         header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
         if header is None or offset + header.size_bytes > self._end:
             return None
-        payload = self._view[offset + record.HEADER_BYTES : offset + header.size_bytes]
+        payload = self._window.get(offset + record.HEADER_BYTES, offset + header.size_bytes)
         crc = zlib.crc32(payload, zlib.crc32(raw[: record.HEADER_BYTES - 8]))
         return header if crc == header.crc else None
 

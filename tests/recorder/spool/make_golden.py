@@ -23,6 +23,7 @@ from typing import Any
 
 from drivers.base import boot_ns
 from recorder import record
+from recorder.clock import system_anchor
 from recorder.record import Anchor
 from recorder.ring import RingReader
 from recorder.schema import LaneSchema
@@ -31,6 +32,7 @@ from recorder.session.session import Session
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.spool import Spool
+from recorder.time_model import TimeModel
 from tests.recorder.building import Producer, rows, schema
 from tests.recorder.spool.independent_reader import read_segment
 
@@ -180,7 +182,7 @@ class Maker:
             reader.free(reader.position)
 
     def beat(self) -> None:
-        self.recording.beat([])
+        self.recording.beat(TimeModel([system_anchor()]))
         self.recording.commit()
 
     def roll_over(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from recorder import record
+from recorder.clock import system_anchor
 from recorder.errors import RingError, SpoolError, SpoolFormatError
 from recorder.ring import RingReader, RingWriter
 from recorder.ring_files import ReaderSet
@@ -31,6 +32,7 @@ from recorder.spool.spool import FORMAT, Spool
 from recorder.spool.takeover import left_running
 from recorder.spool.verify import verify
 from recorder.spool.watermark import durable
+from recorder.time_model import TimeModel
 from tests.recorder.building import Producer, new_session, numbers_in, schema, shelf
 from tests.recorder.spool import fuzz
 from tests.recorder.spool.independent_reader import read_segment
@@ -52,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if index % IN_SEGMENT == IN_SEGMENT - 1:
                 one.commit()
                 one.recording.settle()
-        one.recording.beat([])
+        one.recording.beat(TimeModel([system_anchor()]))
         one.recording.commit()
     return directory / "spool"
 

@@ -1,11 +1,41 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.spool import pace as module
 from recorder.spool.pace import Pace
+from tests.crash.replacing import replaced
 
 MS = 1_000_000
+
+
+class StoppedClock:
+    """CLOCK_BOOTTIME that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[StoppedClock]:
+    stopped = StoppedClock()
+    with replaced((module, "boot_ns", stopped)):
+        yield stopped
+
+
+def commit(pace: Pace, clock: StoppedClock, behind_ns: int, took_ns: int) -> None:
+    """Let a commit begin so long after now, and take so long."""
+    clock.now_ns += behind_ns
+    began_ns = clock.now_ns
+    clock.now_ns += took_ns
+    pace.over(began_ns)
 
 
 def test_a_quick_disk_is_committed_to_at_the_configured_interval() -> None:
@@ -65,3 +95,26 @@ def test_the_histogram_counts_each_commit_below_its_bound() -> None:
         pace.note(one)
     found = {bound: count for bound, count in pace.to_dict()["histogram_ms"].items() if count}
     assert found == {"1": 2, "2": 1, "inf": 1}
+
+
+def test_a_commit_that_came_late_counts_with_the_time_before_it(clock: StoppedClock) -> None:
+    pace = Pace(500 * MS, 2000 * MS)
+    commit(pace, clock, 500 * MS, 20 * MS)
+    assert pace.promise_ns == 520 * MS
+    commit(pace, clock, 3000 * MS, 20 * MS)
+    assert pace.promise_ns == 3040 * MS
+    for _ in range(60):
+        commit(pace, clock, 480 * MS, 20 * MS)
+    assert pace.promise_ns == 520 * MS
+
+
+def test_while_no_commit_succeeds_the_promise_grows_with_the_time(clock: StoppedClock) -> None:
+    pace = Pace(500 * MS, 2000 * MS)
+    commit(pace, clock, 500 * MS, 20 * MS)
+    clock.now_ns += 30_000 * MS
+    assert pace.promise_ns == 30_020 * MS
+    assert pace.to_dict()["promise_ms"] == 30_020
+    commit(pace, clock, 0, 20 * MS)
+    assert pace.promise_ns == 30_040 * MS, "what was at stake, behind the stall"
+    commit(pace, clock, 480 * MS, 20 * MS)
+    assert pace.promise_ns < 30_040 * MS, "and it is forgotten by and by"

@@ -262,3 +262,67 @@ def test_the_hours_to_the_first_loss_count_what_may_go_before(parked: tuple[Yard
         (later.room_bytes + later.total("delivered")) / found.bytes_per_s / 3600
     )
     assert later.total("delivered") > 0
+
+
+def test_what_outgrows_its_share_is_told_with_counts_before_and_when_it_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with yard(tmp_path) as one:
+        one.fill("imu")
+        size = one.sealed("imu")[0].stat().st_blocks * 512
+        told = pin(one.known(), one.recording, one.id)
+        assert told["is_growing"]
+        one.fill("imu", segments=4)
+        paths = one.sealed("imu")
+        room = one.known(max_bytes=4 * size, pin_share=0.5)
+        room.settle(one.recording.session)
+        (text,) = caplog.messages
+        assert f"outgrown the {2 * size} bytes" in text
+        assert (
+            f"3 segments ({sum(each.stat().st_blocks for each in paths[2:]) * 512} bytes)" in text
+        )
+        room.settle(one.recording.session)
+        assert len(caplog.messages) == 1
+        rows = [one.rows(path) for path in paths[2:]]
+        room.keep(one.recording)
+        assert f"3 pinned segments ({sum(rows)} samples) were given up so far" in caplog.text
+        assert [each["pinned"] for each in one.tombstones()] == [True] * 3
+        assert one.ledger("imu").lost_evicted == sum(rows), "and the ledger counts it"
+        assert one.ledger("imu").imbalances() == []
+
+
+def test_what_is_pinned_beyond_the_share_goes_behind_what_nobody_pinned(tmp_path: Path) -> None:
+    with yard(tmp_path) as one:
+        one.fill("camera", segments=2)
+        first = one.next_session()
+        pin(one.known(), one.recording, first)
+        one.fill("camera", "gps", segments=2)
+        pinned, plain = one.files(first), one.files() - one.recording.open_files()
+        for left in range(len(plain) - 1, -1, -1):
+            assert one.room(missing_bytes=1, pin_share=0.0).keep(one.recording) > 0
+            assert len(plain & one.files()) == left
+            assert one.files(first) == pinned
+        assert one.room(missing_bytes=1, pin_share=0.0).keep(one.recording) > 0
+        assert len(one.files(first)) == len(pinned) - 1
+
+
+def test_a_stretch_that_is_over_does_not_grow(tmp_path: Path) -> None:
+    with yard(tmp_path) as one:
+        one.fill("imu", segments=2)
+        ended = one.next_session()
+        assert not pin(one.known(), one.recording, ended)["is_growing"]
+        one.fill("imu", segments=1)
+        told = pin(one.known(), one.recording, one.id, 0.0, 0.000_001)
+        assert not told["is_growing"]
+
+
+def test_the_survey_tells_what_is_pinned_and_not_held(tmp_path: Path) -> None:
+    with yard(tmp_path) as one:
+        one.fill("imu", segments=3)
+        size = one.sealed("imu")[0].stat().st_blocks * 512
+        pin(one.known(), one.recording, one.id)
+        settings = dataclasses.replace(one.config.spool, max_bytes=4 * size, pin_share=0.5)
+        found = survey(one.spool, dataclasses.replace(one.config, spool=settings), None)
+        assert found.pin_excess == (1, one.sealed("imu")[2].stat().st_blocks * 512)
+        assert found.total("pinned") == 2 * size
+        assert found.to_dict()["pin_excess"] == found.pin_excess

@@ -12,11 +12,13 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from recorder.clock import system_anchor
 from recorder.ring import RingReader
 from recorder.spool.counts import Counts
 from recorder.spool.recording import Recording
 from recorder.spool.spool import Spool
 from recorder.spool.watermark import Watermark, durable
+from recorder.time_model import TimeModel
 from tests.recorder.building import (
     Shelf,
     assert_sound,
@@ -239,7 +241,7 @@ def test_a_tail_that_the_last_heartbeat_knew_of_is_counted_as_lost(tmp_path: Pat
         for _ in range(10):
             one.producer.put(10)
         one.commit()
-        one.recording.beat([])
+        one.recording.beat(TimeModel([system_anchor()]))
         one.recording.commit()
         (path,) = one.segments()
         raw = used(path)

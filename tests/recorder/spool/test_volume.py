@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recorder.spool import volume
+from recorder.spool.spool import Spool
 from recorder.spool.volume import Volume, allocate, is_mount
 
 
@@ -55,3 +56,13 @@ def test_an_error_of_a_sync_is_raised_and_not_passed_over(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="Bad file"):
         volume.syncfs(10_000)
     one.close()
+
+
+def test_a_spool_that_is_dropped_unclosed_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    # The chaos campaign's first finding: whoever wrote into one spool after the other ran out of
+    # descriptors, for each kept its directory open until the process ended.
+    Spool.make(tmp_path / "spool")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        assert Spool.current(tmp_path / "spool").volume.directory == tmp_path / "spool"
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -131,6 +131,17 @@ class Yard:
         room.stock.learn(1 << 40)
         return room
 
+    def bury(self, session_id: str, paths: list[Path], *, delivered: bool = False) -> None:
+        """Give segments of a session that ended up, as the quota does."""
+        stock = self.known().stock.sessions[session_id]
+        log = Journal(self.spool.journal_path(session_id))
+        for path in paths:
+            segment = stock.segments[path.parent.name, path.name]
+            segment.is_delivered = delivered
+            log.record(segment.tombstone(is_leased=False))
+            path.unlink()
+        log.close()
+
     # --- the uploader's side
 
     def plan(self, number: int, paths: list[Path], last_rows: int | None = None) -> None:

@@ -1,0 +1,158 @@
+"""The store of dependencies: what sessions need to be read, each content once.
+
+    dependencies/<type>/<sha256>        beside the spool proper, 64 hex digits, nothing but content
+
+A dependency's id is ``sha256:`` and the digest of its content, so an id never means another
+content, and the same calibration, named by a thousand sessions, lies here once. It is written
+once, durably, by the one process that writes the spool; it is verified whenever it is read. It
+outlives every session: nothing here is given up for space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recorder.errors import DamagedError, SpoolError
+from recorder.spool.spool import listed
+from recorder.spool.volume import sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+#: A larger one does not belong in every upload's way: name it by a digest, keep it elsewhere.
+MOST_BYTES = 4 * 1024 * 1024
+_TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ID = re.compile(r"sha256:([0-9a-f]{64})")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """One content of the store.
+
+    Args:
+        kind: its type, such as ``calibration``.
+        id: ``sha256:`` and 64 hex digits.
+        size_bytes: its length.
+    """
+
+    kind: str
+    id: str
+    size_bytes: int
+
+
+def content_id(content: bytes) -> str:
+    """Return the id of a content.
+
+    >>> content_id(b"")[:20]
+    'sha256:e3b0c44298fc1'
+    """
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text is the id of some content."""
+    return _ID.fullmatch(text) is not None
+
+
+class Dependencies:
+    """The store, for reading and for the one process that writes it.
+
+    Args:
+        directory: its folder; need not exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, kind: str, content: bytes) -> str:
+        """Keep a content; durable on return. One that is there already is only verified.
+
+        Returns:
+            Its id.
+
+        Raises:
+            SpoolError: the type is none (``a-z 0-9 _ -``, 1 to 64), or the content is larger than
+                `MOST_BYTES`.
+            OSError: the disk does not take it; it is not there.
+        """
+        if not _TYPE.fullmatch(kind):
+            raise SpoolError(f"type {kind!r}: must be of a-z 0-9 _ -, 1 to 64 characters")
+        if len(content) > MOST_BYTES:
+            raise SpoolError(f"{len(content)} bytes; a dependency has at most {MOST_BYTES}")
+        found = content_id(content)
+        path = self._path(kind, found)
+        if _is_whole(path, found):
+            return found
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}")
+        try:
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # on a full disk it would hold the last of it
+            raise
+        for folder in (path.parent, self._directory, self._directory.parent):
+            sync_directory(folder)
+        return found
+
+    def get(self, kind: str, start: str) -> tuple[Dependency, bytes]:
+        """Return a dependency and its content, verified.
+
+        Args:
+            kind: its type.
+            start: its id, or the first characters of its digest, enough to tell it.
+
+        Raises:
+            SpoolError: there is none, or several begin so.
+            DamagedError: its bytes are not what was kept.
+        """
+        digits = start.removeprefix("sha256:")
+        there = [one for one in self.all() if one.kind == kind and one.id[7:].startswith(digits)]
+        if len(there) != 1:
+            what = "several dependencies begin" if there else "no dependency begins"
+            raise SpoolError(f"{self._directory}: {what} with {kind}:{start}")
+        path = self._path(kind, there[0].id)
+        content = path.read_bytes()
+        if content_id(content) != there[0].id:
+            raise DamagedError(f"{path}: its bytes are not those that were kept; add it again")
+        return there[0], content
+
+    def all(self) -> list[Dependency]:
+        """Return everything that is there, by type and id; contents are not read."""
+        return [
+            Dependency(folder.name, f"sha256:{path.name}", path.stat().st_size)
+            for folder in sorted(listed(self._directory))
+            if _TYPE.fullmatch(folder.name) and folder.is_dir()
+            for path in sorted(listed(folder))
+            if _DIGEST.fullmatch(path.name)
+        ]
+
+    def missing(self, named: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Return what is named, type to ids, and not there; contents are not read."""
+        absent = {
+            kind: [one for one in ids if not self._is_there(kind, one)]
+            for kind, ids in named.items()
+        }
+        return {kind: ids for kind, ids in absent.items() if ids}
+
+    def _is_there(self, kind: str, one: str) -> bool:
+        return bool(_TYPE.fullmatch(kind)) and is_id(one) and self._path(kind, one).is_file()
+
+    def _path(self, kind: str, one: str) -> Path:
+        return self._directory / kind / one.removeprefix("sha256:")
+
+
+def _is_whole(path: Path, wanted: str) -> bool:
+    try:
+        return content_id(path.read_bytes()) == wanted
+    except OSError:  # it is not there, or its place on the disk cannot be read
+        return False

@@ -1,0 +1,95 @@
+"""Marks: moments that somebody, or something, wants to find again.
+
+A mark is an entry of its session's journal and a row of `recorder/marks` on the server: `boot_ns`,
+`label`, `cause` (``operator``, or the rule that set it), `before_s` and `after_s`. What was, and
+will be, recorded in its window is pinned, which also brings its session to the front of the
+upload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from recorder.clock import boot_ns
+from recorder.errors import RecorderError, SpoolError
+from recorder.spool import pinning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recorder.session.session import Session
+    from recorder.spool.archive import Archive
+
+MOST_WINDOW_S = 3600.0
+MOST_CHARACTERS = 255
+
+
+def mark(
+    archive: Archive, *, label: str, cause: str, before_s: float, after_s: float
+) -> dict[str, Any]:
+    """Mark this moment of the session that is being recorded; durable on return.
+
+    Args:
+        archive: the spool, with the session.
+        label: what it is, for people; at most 255 characters.
+        cause: why it was set, likewise.
+        before_s: where its window begins, 0 to 3600 s before now.
+        after_s: where it ends, 0 to 3600 s from now.
+
+    Returns:
+        The mark, with the session's `id`, and `unpinned`: why its window is not kept, or empty.
+
+    Raises:
+        RecorderError: no session is being recorded, or an argument is none.
+        OSError: it cannot be journalled; nothing is marked.
+    """
+    recording = archive.recording
+    if recording is None:
+        raise RecorderError("no session is being recorded")
+    for name, text in (("label", label), ("cause", cause)):
+        if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+            raise RecorderError(f"{name}: must be a text of at most {MOST_CHARACTERS} characters")
+    for name, span_s in (("before", before_s), ("after", after_s)):
+        if not isinstance(span_s, (int, float)) or not 0 <= span_s <= MOST_WINDOW_S:
+            raise RecorderError(f"{name} {span_s!r}: must be 0 to {MOST_WINDOW_S:g} seconds")
+    now = boot_ns()
+    facts = {"boot_ns": now, "label": label, "cause": cause}
+    facts |= {"before_s": before_s, "after_s": after_s}
+    recording.note({"entry": "mark", **facts})
+    archive.said.note_mark(facts)
+    return {"id": recording.session.id, **facts, "unpinned": _pin(archive, now, before_s, after_s)}
+
+
+def marks_in(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the marks of a session's journal, oldest first, without what they are entries of."""
+    return [
+        {key: value for key, value in one.items() if key != "entry"}
+        for one in entries
+        if one["entry"] == "mark"
+    ]
+
+
+def _pin(archive: Archive, now: int, before_s: float, after_s: float) -> str:
+    """Keep a window, also what of it lies in the session before; return why not, or empty."""
+    recording = archive.recording
+    if recording is None:
+        return ""
+    session = recording.session
+    from_s = _since_start_s(session, now) - before_s
+    to_s = _since_start_s(session, now) + max(after_s, 0.001)
+    try:
+        pinning.pin(archive.room, recording, session.id, max(from_s, 0.0), to_s)
+    except SpoolError as error:
+        return str(error)
+    if from_s < 0 and session.predecessor:
+        # It may be gone, or hold nothing so late: then there is nothing to keep.
+        with contextlib.suppress(SpoolError):
+            before = archive.spool.session(session.predecessor)
+            begin_s = max(_since_start_s(before, now) - before_s, 0.0)
+            pinning.pin(archive.room, recording, before.id, begin_s, None)
+    return ""
+
+
+def _since_start_s(session: Session, now: int) -> float:
+    return (now - (session.start_boot_ns or session.announced_boot_ns)) / 1e9

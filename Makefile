@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench powercut crash kills chaos fuzz wheels deb install uninstall hil-units clean
+.PHONY: help demo test bench powercut crash kills chaos audit clock frames fuzz wheels deb install uninstall hil-units clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,15 @@ kills: $(READY) ## Kill lanes and spool N=200 times under full load, and look wh
 
 chaos: $(READY) ## Upload N=200 times over links, processes and disks that fail, and look what arrived
 	$(BIN)/python -m tests.chaos --campaigns $(N)
+
+audit: $(READY) ## Audit N=200 recordings that lose samples everywhere, from their rows alone
+	$(BIN)/python -m tests.audit --runs $(N)
+
+clock: $(READY) ## Tell the time of N=200 simulated boots, and hold it against the truth
+	$(BIN)/python -m tests.clock --boots $(N)
+
+frames: $(READY) ## Compare the lost frames of a lane with the camera model's own count
+	$(BIN)/python -m tests.drivers.frames --frames 10000
 
 fuzz: $(READY) ## Feed the readers of spool and rings with broken bytes for SECONDS=20
 	$(BIN)/python -m tests.recorder.spool.fuzz --seconds $(SECONDS)
@@ -87,6 +96,19 @@ uninstall: ## Remove what install brought; recordings and configuration stay (ro
 hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgrade it, remove it (root)
 	@command -v mmdebstrap systemd-nspawn dpkg-deb >/dev/null || $(call apt,systemd-container mmdebstrap dpkg)
 	$(BIN)/pytest -p no:randomly -p no:xdist --timeout 600 -rs hil/units
+
+# Level 1: a virtual machine with Debian's kernel and devices that are plugged into it over USB.
+.PHONY: hil hil-short vm
+hil: vm ## Play every scenario of the bench on real kernel devices, and cut the power (root)
+	$(HIL) hil/scenarios hil/cuts
+
+hil-short: vm ## The scenarios of the bench that every change should stand (root)
+	$(HIL) -m short hil/scenarios
+
+HIL = $(BIN)/pytest -p no:randomly -p no:xdist --timeout 1800 -rs --junitxml build/hil.xml
+vm: $(READY)
+	@(for one in qemu-system-x86_64 qemu-img mmdebstrap dpkg-deb; do command -v $$one >/dev/null || exit 1; done) || \
+		$(call apt,qemu-system-x86 qemu-utils mmdebstrap dpkg)
 
 clean: ## Remove the environments, the caches and the demo's files
 	rm -rf .venv .venv-* demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,9 @@ from recorder.columns import UnmappableError, arrow_schema
 from recorder.configfile import check_files, load
 from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
+from recorder.gpio import open_line
 from recorder.schema import LaneSchema
+from recorder.spool.dependencies import Dependencies
 from recorder.spool.volume import is_mount
 
 if TYPE_CHECKING:
@@ -40,13 +45,20 @@ def check(config_file: Path, as_json: bool) -> None:
     Says for each device whether it is there and who it is, how much of its bus it needs, and for
     all together what they write and for how many hours the spool has room. A device that a running
     recorder has open is not touched. Exit code 1: a required device is missing, a bus is too slow,
-    the spool cannot be written, or the server's data model has no place for a lane's values.
+    the spool cannot be written, the server's data model has no place for a lane's values, or a
+    dependency or a rule's line is not there.
     """
     config = load(config_file)
     check_files(config)
     looks = [look(config, one) for one in config.lanes]
     storage = _storage(config, looks)
-    findings = [*_findings(looks), *spool_problems(config), *_not_for_the_server(config)]
+    findings = [
+        *_findings(looks),
+        *spool_problems(config),
+        *_not_for_the_server(config),
+        *_missing(config),
+        *_lines(config),
+    ]
     if as_json:
         facts = {
             "config": resolved(config),
@@ -93,6 +105,36 @@ def _notes(config: Config) -> list[str]:
     ]
 
 
+def _missing(config: Config) -> list[str]:
+    """Return what the sessions would name and nobody could read."""
+    named = config.session.dependencies
+    files = [Path(one) for ids in named.values() for one in ids if one.startswith("/")]
+    files += [one for lane in config.lanes for one in make_driver(lane).documents.values()]
+    ids = {kind: [one for one in ids if not one.startswith("/")] for kind, ids in named.items()}
+    absent = Dependencies(config.dependencies_dir).missing(ids)
+    return [
+        *(f"dependency {kind} {one}: not in the store" for kind, one in _pairs(absent)),
+        *(f"dependency {one}: cannot be read" for one in files if not os.access(one, os.R_OK)),
+    ]
+
+
+def _pairs(named: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(kind, one) for kind, ids in named.items() for one in ids]
+
+
+def _lines(config: Config) -> list[str]:
+    """Return which of the rules' lines cannot be read, and why."""
+    found: list[str] = []
+    for spec in dict.fromkeys(one.line for one in config.rules if one.line):
+        try:
+            with contextlib.closing(open_line(spec)) as line:
+                line.read()
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # the recorder that runs has it
+                found.append(f"line {spec}: {error.strerror}")
+    return found
+
+
 def _not_for_the_server(config: Config) -> list[str]:
     """Return which lanes the uploader could not turn into their topic's columns, and why."""
     found: list[str] = []
@@ -121,7 +163,7 @@ def _print(
             one.lane,
             f"{one.driver} {one.place}",
             state(one.state) + Text(f"{optional}{_who(one.device)}"),
-            f"{one.rate_hz:g} Hz",
+            f"{one.rate_hz:g} Hz" if one.rate_hz else "events",
             f"{'' if one.is_measured else 'about '}{words.size(one.bytes_per_s)}/s",
         )
     out = console()

@@ -115,5 +115,6 @@ def _rate(sign: dict[str, Any], session: dict[str, Any] | None) -> str:
     for lane in session["lanes"] if session else ():
         if lane["name"] == sign["lane"] and lane["stored"] > 1:
             span_s = (lane["last_boot_ns"] - lane["first_boot_ns"]) / 1e9
-            return f"{(lane['stored'] - 1) / span_s:.2f} of {sign['rate_hz']:g} Hz"
-    return f"- of {sign['rate_hz']:g} Hz"
+            promised = f" of {sign['rate_hz']:g}" if sign["rate_hz"] else ""
+            return f"{(lane['stored'] - 1) / span_s:.2f}{promised} Hz"
+    return f"- of {sign['rate_hz']:g} Hz" if sign["rate_hz"] else "-"

@@ -6,11 +6,12 @@ import dataclasses
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadSampleError, DriverError
+from drivers.base import BadSampleError, DriverError, StillLookingError
+from drivers.i2c import I2cDriver
 from recorder import status
+from recorder.cli.bus_plan import i2c_share
 from recorder.clock import boot_ns
 from recorder.configfile.guard import guarded
 from recorder.devices import make_driver
@@ -21,23 +22,21 @@ from recorder.schema import LaneSchema
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from drivers.base import Driver, Sample
+    from drivers.base import Device, Driver, Sample
     from recorder.config import Config, Lane
 
 #: A look ends with so many samples, or after so long.
 _SAMPLES, _LOOK_S, _READ_S = 3, 2.5, 0.2
+#: A device whose speed has to be found is opened again for so long.
+_SEARCH_S = 12.0
 #: A lane that gave a life sign within this time has its device open.
 _FRESH_S = 5.0
 #: What a driver of a fast chip gathers before it hands it over, at least.
 _BURST_S = 0.05
 #: JPEG of a street: 0.1 to 0.2 bytes per pixel; and a picture of unknown size.
 _PICTURE_BYTES_PER_PIXEL, _PICTURE_BYTES = 0.15, 100_000
-#: RMC, GGA, GSA, VTG of one epoch are 240 to 300 bytes; GSV and the like come on top.
-_EPOCH_BYTES, _UART_BITS_PER_BYTE = 300, 10
-#: 8 bits and an acknowledge; a tenth for addresses, registers and counts.
-_I2C_BITS_PER_BYTE, _I2C_OVERHEAD = 9, 1.1
-#: Standard mode, which a Raspberry Pi has unless its configuration says otherwise.
-_I2C_HZ = 100_000
+#: RMC, GGA, GSA, VTG: what most receivers send in an epoch.
+_EPOCH_LINES, _LINE_BYTES = 4, 70
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Look:
         driver: its driver.
         required: whether the recording counts on it.
         place: path of the device, and its address if it has one.
-        state: ``present``, ``in use`` (by the recorder that runs), ``silent`` (opened, but gave
+        state: ``with`` and a lane (whose process fills this one),
+            ``present``, ``in use`` (by the recorder that runs), ``silent`` (opened, but gave
             nothing in 2.5 s), ``absent``, or ``failed`` (the driver raised what no driver should).
         device: who it says it is.
         error: why it is absent or failed; empty if it is neither.
@@ -83,9 +83,12 @@ class Look:
 
 
 def look(config: Config, lane: Lane) -> Look:
-    """Open a lane's device once, unless the recorder that runs has it open; takes up to 4 s."""
+    """Open a lane's device once, unless the recorder that runs has it open.
+
+    Takes up to 4 s, or 20 s where a receiver's speed has to be found.
+    """
     driver = make_driver(lane)
-    seen = _in_use(config, lane) or _opened(driver, lane.driver)
+    seen = _in_use(config, lane) or _seen(driver, lane)
     bus, bus_load = _bus(driver)
     return Look(
         lane=lane.name,
@@ -96,7 +99,7 @@ def look(config: Config, lane: Lane) -> Look:
         device=seen.device,
         error=seen.error,
         rate_hz=driver.rate_hz,
-        bytes_per_s=_bytes_per_s(driver, seen.samples),
+        bytes_per_s=_lines_bytes_per_s(config, lane) or _bytes_per_s(driver, seen.samples),
         is_measured=bool(seen.samples),
         bus=bus,
         bus_load=bus_load,
@@ -129,10 +132,14 @@ def _in_use(config: Config, lane: Lane) -> _Seen | None:
     return _Seen("absent", error=sign["state"].removeprefix("absent: "))
 
 
+def _seen(driver: Driver, lane: Lane) -> _Seen:
+    return _Seen(f"with {lane.filled_by}") if lane.filled_by else _opened(driver, lane.driver)
+
+
 def _opened(driver: Driver, name: str) -> _Seen:
     try:
         with guarded(name), driver:
-            device = dataclasses.asdict(driver.open())
+            device = dataclasses.asdict(_open(driver))
             samples = _read(driver)
             samples += driver.finish()
     except DriverError as error:
@@ -140,6 +147,16 @@ def _opened(driver: Driver, name: str) -> _Seen:
     except ConfigError as error:
         return _Seen("failed", error=str(error))
     return _Seen("present" if samples else "silent", device, samples=samples)
+
+
+def _open(driver: Driver) -> Device:
+    deadline_s = time.monotonic() + _SEARCH_S
+    while True:
+        try:
+            return driver.open()
+        except StillLookingError:
+            if time.monotonic() > deadline_s:
+                raise
 
 
 def _read(driver: Driver) -> list[Sample]:
@@ -158,6 +175,14 @@ def _read(driver: Driver) -> list[Sample]:
 def _place(driver: Driver) -> str:
     device, address = getattr(driver, "device", ""), getattr(driver, "address", None)
     return f"{device}" if address is None else f"{device} {address:#04x}"
+
+
+def _lines_bytes_per_s(config: Config, lane: Lane) -> float:
+    """Return what a receiver's raw lines write, 0 for any other lane."""
+    if not lane.filled_by:
+        return 0.0
+    lines_hz = make_driver(config.lane(lane.filled_by)).rate_hz * _EPOCH_LINES
+    return lines_hz * (_LINE_BYTES + HEADER_BYTES)
 
 
 def _bytes_per_s(driver: Driver, samples: list[Sample]) -> float:
@@ -179,17 +204,8 @@ def _bus(driver: Driver) -> tuple[str, float | None]:
     device = str(getattr(driver, "device", ""))
     if device.startswith("/"):
         device = os.path.realpath(device)
-    if hasattr(driver, "baud"):
-        return f"uart {device}", driver.rate_hz * _EPOCH_BYTES * _UART_BITS_PER_BYTE / driver.baud
-    if hasattr(driver, "address"):
-        row_bits = LaneSchema.of("", driver).row_bytes * _I2C_BITS_PER_BYTE
-        return f"i2c {device}", driver.rate_hz * row_bits * _I2C_OVERHEAD / _i2c_hz(device)
+    if hasattr(driver, "line_load"):
+        return f"uart {device}", driver.line_load()
+    if isinstance(driver, I2cDriver):
+        return f"i2c {device}", i2c_share(driver, device)
     return "", None
-
-
-def _i2c_hz(device: str) -> int:
-    stated = Path("/sys/bus/i2c/devices") / Path(device).name / "of_node/clock-frequency"
-    try:
-        return int.from_bytes(stated.read_bytes(), "big") or _I2C_HZ
-    except OSError:
-        return _I2C_HZ  # it does not say

@@ -30,7 +30,8 @@ def pin(session_id: str, from_s: float | None, to_s: float | None, config_file: 
     """Keep recording ID (its first characters are enough), or a stretch of it, on this disk.
 
     What is pinned is never given up for space, not even when the server holds it. All pins together
-    may hold spool.pin_share of the disk; a pin beyond that is refused.
+    may hold spool.pin_share of the disk; a pin beyond that is refused. A recording that goes on
+    growing is held from its oldest part up to that share.
     """
     asked = {"start": session_id, "from_s": from_s, "to_s": to_s}
     found = _order(load(config_file), "pin", asked)
@@ -38,6 +39,12 @@ def pin(session_id: str, from_s: float | None, to_s: float | None, config_file: 
         f"{found['id']}: pinned, {words.size(found['session_bytes'])} so far; pins hold"
         f" {words.size(found['pinned_bytes'])} of {words.size(found['cap_bytes'])}"
     )
+    if found["is_growing"]:
+        left = words.size(found["cap_bytes"] - found["pinned_bytes"])
+        click.echo(
+            f"It is still being recorded: {left} more will be held; what comes behind that is kept"
+            " only while there is room (`recorder spool` tells)."
+        )
 
 
 @click.command()

@@ -34,7 +34,7 @@ def become(config: Config, module: str, *arguments: str) -> NoReturn:
 def lane(name: str, config_file: Path) -> None:
     """Become the process of one sensor: NAME is that of a lane in the configuration."""
     config = load(config_file)
-    names = [one.name for one in config.lanes]
+    names = [one.name for one in config.lanes if not one.filled_by]
     if name not in names:
         raise click.BadParameter(f"no lane {name!r}; lanes are {', '.join(names)}")
     become(config, "recorder.lane", name)

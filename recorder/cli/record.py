@@ -84,7 +84,7 @@ def _facts(record: Mapping[str, Any]) -> RenderableType:
     shown.add_row("state", state(record["state"]) + Text(why))
     shown.add_row(
         "start",
-        f"{words.utc(record['start_utc_ns']) or '-'} (clock: {record['clock_source']})",
+        f"{words.utc(record['start_utc_ns']) or '-'} ({_clock(record)})",
     )
     shown.add_row("duration", words.duration(record["duration_ns"]))
     shown.add_row(
@@ -103,9 +103,31 @@ def _facts(record: Mapping[str, Any]) -> RenderableType:
         for name, value in record[key].items():
             text = ", ".join(value) if isinstance(value, list) else str(value)
             shown.add_row(f"{key[:-1] if key == 'details' else 'needs'} {name}", text)
+    for kind, ids in record.get("dependencies_missing", {}).items():
+        shown.add_row(f"MISSING {kind}", Text(", ".join(ids), style="red"))
+    if record.get("predecessor"):
+        shown.add_row("follows", f"{record['predecessor']} without a gap")
     if record["sources"]:
         shown.add_row("sources", ", ".join(record["sources"]))
+    for one in record.get("marks", ()):
+        shown.add_row("mark", _mark(record, one))
     return shown
+
+
+def _mark(record: Mapping[str, Any], mark: Mapping[str, Any]) -> str:
+    """Return a mark: when it was set after the first sample, what it is, and why."""
+    start = record["start_boot_ns"]
+    when = "before its first sample"
+    if start is not None and mark["boot_ns"] >= start:
+        when = f"at {words.duration(mark['boot_ns'] - start)}"
+    return f"{when}: {mark.get('label') or '-'} ({mark.get('cause', 'operator')})"
+
+
+def _clock(record: Mapping[str, Any]) -> str:
+    """Return who vouches for the times of a session, and how well."""
+    source, bound_ns = record["clock_source"], record.get("utc_uncertainty_ns")
+    told = f"clock: {source}"
+    return told if bound_ns is None else f"{told}, true to {bound_ns / 1e6:,.3g} ms"
 
 
 def _ledger(record: Mapping[str, Any]) -> RenderableType:
@@ -115,7 +137,7 @@ def _ledger(record: Mapping[str, Any]) -> RenderableType:
     for one in record["lanes"]:
         shown.add_row(
             one["name"] if one["required"] else f"{one['name']} (optional)",
-            f"{one['rate_hz']:g} Hz",
+            f"{one['rate_hz']:g} Hz" if one["rate_hz"] else "events",
             *(words.count(one[key]) for key in columns[:-1]),
             words.count(sum(one[cause] for cause in CAUSES)),
         )
@@ -130,7 +152,16 @@ def _lost(record: Mapping[str, Any]) -> RenderableType:
         lines.append(
             f"unaccounted: at most {words.duration(record['unaccounted_max_ns'])} at its end"
         )
-    return Text("\n".join(["Lost:", *lines]) if lines else _whole(record))
+    told = ["Lost:", *lines] if lines else [_whole(record)]
+    told += [_valid(one) for one in record["lanes"] if one.get("invalid")]
+    return Text("\n".join(told))
+
+
+def _valid(lane: Mapping[str, Any]) -> str:
+    """Return how much of what a lane stored says something; the rest is no loss."""
+    share = (lane["stored"] - lane["invalid"]) / max(lane["stored"], 1)
+    said = f"{words.count(lane['invalid'])} of {words.count(lane['stored'])}"
+    return f"{lane['name']}: {share:.1%} valid; {said} stored say that the device knew nothing"
 
 
 def _whole(record: Mapping[str, Any]) -> str:

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import functools
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from recorder.cli import options, words
+from recorder.cli import lineage, options, words
 from recorder.cli.console import console, print_json, state, table
 from recorder.cli.record import print_list, print_whole, quality, rows
 from recorder.cli.sources import from_spool, open_spool
 from recorder.configfile import load
 from recorder.configfile.rules import is_server
-from recorder.errors import RecorderError
+from recorder.errors import ConfigError, RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     Records = list[dict[str, Any]]
+    Places = list[tuple[str, Callable[[], Records]]]
 
 _DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where recordings are looked for.
+
+    Args:
+        name: ``spool``, or the server's URL.
+        records: gives the records of all; takes how many days ago a recording on a server may have
+            ended, None or nothing for any number.
+        elsewhere: gives the other places that may know a recording, by name.
+    """
+
+    name: str
+    records: Callable[..., Records]
+    elsewhere: Callable[[], Places]
 
 
 def server_url(_ctx: click.Context, option: click.Parameter, url: str | None) -> str | None:
@@ -34,10 +52,7 @@ def server_url(_ctx: click.Context, option: click.Parameter, url: str | None) ->
 
 
 def _source(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where to look, and hand it what gets the records.
-
-    That takes how many days ago a recording on a server may have ended, None for any number.
-    """
+    """Give a command the options that say where to look, and hand it that place."""
 
     @options.config
     @click.option(
@@ -71,7 +86,8 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
                 return _from_server(server, key_file, certificate, ended_within_days)
             return from_spool(open_spool(spool or load(config_file).spool.directory))
 
-        command(records=records, **rest)
+        elsewhere = functools.partial(_elsewhere, config_file, spool, server)
+        command(place=Place(server or "spool", records, elsewhere), **rest)
 
     return found
 
@@ -97,14 +113,14 @@ def _from_server(
     show_default=False,
 )
 @options.as_json
-def sessions(records: Callable[..., Records], days: float | None, as_json: bool) -> None:
+def sessions(place: Place, days: float | None, as_json: bool) -> None:
     """List the recordings in a spool or on a server, oldest first.
 
     Of one on a server it is told whether it is live (recorded, and heard of), stale (recorded, and
     three of the promised signs of life are missing), draining (no longer recorded; the rest waits
     on the vehicle), ended, or abandoned (see `recorder watch`).
     """
-    found = records(days)
+    found = place.records(days)
     if as_json:
         print_json(found)
     elif not found:
@@ -136,21 +152,71 @@ def print_seen(records: Iterable[dict[str, Any]]) -> None:
     console().print(shown)
 
 
+def _elsewhere(config_file: Path, spool: Path | None, server: str | None) -> Places:
+    """Return the other places that may know a recording: the spool here, or its server.
+
+    One that cannot be asked is told on stderr and knows nothing.
+    """
+    try:
+        config = load(config_file)
+    except ConfigError:
+        if spool is None and server is None:
+            raise
+        return []  # a spool or a server was named, and there is no other place
+    upload = config.upload
+    places: Places = []
+    if server is not None:
+        places.append(("spool", lambda: from_spool(open_spool(config.spool.directory))))
+    elif upload.server:
+        key, roots = upload.key_file, upload.certificate
+        places.append((upload.server, lambda: _from_server(upload.server, key, roots, None)))
+    return [(name, functools.partial(_asked, name, records)) for name, records in places]
+
+
+def _asked(name: str, records: Callable[[], Records]) -> Records:
+    try:
+        return records()
+    except (RecorderError, OSError, click.BadParameter) as error:
+        click.echo(f"{name} is not asked: {error}", err=True)
+        return []
+
+
 @click.command()
 @click.argument("session_id", metavar="ID")
 @_source
+@click.option(
+    "--sources",
+    "is_tree",
+    is_flag=True,
+    help="Show what it comes from, as a tree over the spool and the server.",
+)
 @options.as_json
-def show(session_id: str, records: Callable[..., Records], as_json: bool) -> None:
+def show(session_id: str, place: Place, is_tree: bool, as_json: bool) -> None:
     """Show everything that is known of the recording ID (its first characters are enough).
 
     Samples are counted per lane: expected by the device's own time, acquired, stored durably,
-    delivered to the server, still pending there, and lost, each to a cause.
+    delivered to the server, still pending there, and lost, each to a cause. With --sources, exit
+    code 1: a source is missing, or comes from itself.
     """
-    found = [one for one in records() if one["id"].startswith(session_id)]
+    known = place.records()
+    found = [one for one in known if one["id"].startswith(session_id)]
     if len(found) != 1:
         what = f"{len(found)} recordings begin" if found else "no recording begins"
         raise RecorderError(f"{what} with {session_id!r}; `recorder sessions` lists them")
-    if as_json:
+    if is_tree:
+        here = (place.name, lambda: known)
+        _show_tree(
+            lineage.walk(found[0]["id"], lineage.finder([here, *place.elsewhere()])), as_json
+        )
+    elif as_json:
         print_json(found[0])
     else:
         print_whole(found[0])
+
+
+def _show_tree(tree: lineage.Node, as_json: bool) -> None:
+    if as_json:
+        print_json(tree.to_dict())
+    else:
+        lineage.print_tree(tree)
+    raise SystemExit(0 if tree.is_whole else 1)

@@ -9,6 +9,7 @@ import click
 from recorder.errors import SpoolError, SpoolFormatError
 from recorder.session.session import Session
 from recorder.spool.leases import Deliveries, evicted_by, evicted_rows, settle
+from recorder.spool.marks import marks_in
 from recorder.spool.receipts import final_session
 from recorder.spool.spool import Spool
 
@@ -40,9 +41,10 @@ def from_spool(spool: Spool) -> list[dict[str, Any]]:
     """Return the newest record of every session in a spool, oldest first.
 
     What the uploader settled stands above the spool's own; without that, what was delivered and
-    given up since the last heartbeat is counted here. Each has one key more than a session
+    given up since the last heartbeat is counted here. Each has two keys more than a session
     record: `destination`, ``spool`` if the recording was to stay there (upload off), else
-    ``server``. A session whose journal has no whole record is named on stderr and left out.
+    ``server``; and `marks` (`recorder.spool.marks`). A session whose journal has no whole record is
+    named on stderr and left out.
 
     Raises:
         OSError: the spool cannot be read.
@@ -56,10 +58,12 @@ def from_spool(spool: Spool) -> list[dict[str, Any]]:
         except SpoolError as error:
             click.echo(f"{error} (its journal holds no whole record)", err=True)
         else:
+            entries = spool.entries(session_id)
             if final is None:
-                _settle(session, spool.entries(session_id), Deliveries(upload_dir / session_id))
+                _settle(session, entries, Deliveries(upload_dir / session_id))
             is_here = final is None and session.state.is_terminal
-            found.append({**session.to_dict(), "destination": "spool" if is_here else "server"})
+            beside = {"destination": "spool" if is_here else "server", "marks": marks_in(entries)}
+            found.append({**session.to_dict(), **beside})
     return found
 
 

@@ -74,11 +74,20 @@ def _print(found: Survey) -> None:
     floor = words.size(found.floor_bytes)
     out.print(f"disk: {words.size(found.free_bytes)} free, {floor} of it kept free")
     out.print(f"pins: {words.size(found.total('pinned'))} of {words.size(found.pin_cap_bytes)}")
+    if found.pin_excess[0]:
+        out.print(Text(_excess(*found.pin_excess), style="red"))
     out.print(_outlook(found))
 
 
 def _size(size_bytes: int) -> str:
     return words.size(size_bytes) if size_bytes else "-"
+
+
+def _excess(segments: int, size_bytes: int) -> str:
+    return (
+        f"pinned beyond that, and kept only while there is room: {words.size(size_bytes)} in "
+        f"{segments} segment{'s' * (segments != 1)}; unpin something, or raise spool.pin_share"
+    )
 
 
 def _outlook(found: Survey) -> Text:

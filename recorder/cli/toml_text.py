@@ -21,14 +21,20 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def resolved(config: Config) -> dict[str, Any]:
     """Return the tables of a configuration, the drivers' own defaults among the lanes' keys."""
     plain = dataclasses.asdict(config)
-    plain["lanes"] = [_lane(one) for one in config.lanes]
+    plain["lanes"] = [_lane(one) for one in config.lanes if not one.filled_by]
     return plain
 
 
 def _lane(lane: Lane) -> dict[str, Any]:
     plain = dataclasses.asdict(lane)
     own = plain.pop("options")
-    usual = {key: one.default for key, one in options(driver_class(lane.driver)).items()}
+    del plain["filled_by"]
+    taken = options(driver_class(lane.driver)).items()
+    # What stands in a signature cannot be a list; in the file it is one.
+    usual = {
+        key: list(one.default) if isinstance(one.default, tuple) else one.default
+        for key, one in taken
+    }
     given = {key: value for key, value in {**plain, **own}.items() if value is not None}
     return {**dict.fromkeys(plain), **usual, **given}
 

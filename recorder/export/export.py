@@ -2,7 +2,8 @@
 
     <lane>.parquet                       or
     <lane>.csv and <lane>/00000001.jpg … the rows in the columns of the lane's ontology
-    session.json                         the session record, and under ``export`` what was written
+    session.json                         the session record, its ``marks`` with their `utc_ns`, and
+                                         under ``export`` what was written
 
 A lane whose declaration changed during the session (another driver, another range) gets a further
 file for each change: ``<lane>-2`` and so on. `session.json` is written last: where it lies, the
@@ -23,20 +24,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recorder import record
-from recorder.clock import Mapping
 from recorder.columns import UnmappableError, batches
 from recorder.errors import DamagedError, RecorderError
 from recorder.export.tables import FORMATS
+from recorder.spool.marks import marks_in
 from recorder.spool.reader import read_from
 from recorder.spool.receipts import final_session
 from recorder.spool.segment import read_head
+from recorder.spool.session_time import time_model
 from recorder.spool.watermark import durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from recorder.clock import Mapping
     from recorder.schema import LaneSchema
-    from recorder.session.session import Session
     from recorder.spool.spool import Spool
     from recorder.spool.watermark import Watermark
 
@@ -72,13 +74,13 @@ class Export:
     Args:
         directory: where.
         clock_source: the source of all times: pps, gps, ntp, rtc or none.
-        uncertainty_ns: bound of their error at the anchors.
+        uncertainty_ns: bound of their error; None: not known.
         lanes: lane by lane, also those that failed.
     """
 
     directory: Path
     clock_source: str
-    uncertainty_ns: int
+    uncertainty_ns: int | None
     lanes: list[LaneExport]
 
     @property
@@ -119,13 +121,17 @@ def export_session(
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise RecorderError(f"{directory}: is not empty; an export needs a folder of its own")
-    mapping = _mapping(spool, session)
+    mapping = time_model(spool, session).mapping(*session.span_boot_ns)
     segments = {lane: durable(spool, session_id, lane, water) for lane in spool.lanes(session_id)}
     count = _Count(sum(end for found in segments.values() for _, end in found), progress)
     lanes = [_Lane(lane, directory, form, mapping, count) for lane in segments]
     written = [lane.write(segments[lane.found.lane]) for lane in lanes]
     export = Export(directory, mapping.source, mapping.uncertainty_ns, written)
-    _write_record(session, export)
+    marks = [
+        {"utc_ns": mapping.utc_ns(one["boot_ns"]), **one}
+        for one in marks_in(spool.entries(session_id))
+    ]
+    _write_record({**session.to_dict(), "marks": marks}, export)
     return export
 
 
@@ -133,17 +139,10 @@ def _upload_dir(spool: Spool) -> Path:
     return spool.directory.parent / "upload"
 
 
-def _mapping(spool: Spool, session: Session) -> Mapping:
-    # Not this machine's clock: a card is read elsewhere and later. The last heartbeat says what the
-    # vehicle's own clock said; a session without any has times since boot.
-    beat = record.Anchor(session.heartbeat_boot_ns, 0, session.heartbeat_utc_ns, 0, "none")
-    return Mapping.through([*spool.anchors(session.boot_id), beat])
-
-
-def _write_record(session: Session, export: Export) -> None:
+def _write_record(record: dict[str, Any], export: Export) -> None:
     facts: dict[str, Any] = dataclasses.asdict(export)
     del facts["directory"]
-    text = json.dumps({**session.to_dict(), "export": facts}, indent=2, ensure_ascii=False)
+    text = json.dumps({**record, "export": facts}, indent=2, ensure_ascii=False)
     draft = export.directory / "session.json.draft"
     draft.write_text(text + "\n")
     draft.rename(export.directory / "session.json")

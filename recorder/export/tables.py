@@ -67,9 +67,10 @@ class CsvTable:
         empty = _flat(arrow_schema(schema).empty_table())
         filled = {*_ALWAYS, *(one.name for one in schema.fields)}
         filled.update(_OWN_TIME if "utc_ns" in filled else ())
+        filled.update(("sentence",) if schema.blob is not None else ())
         self._columns = [name for name in empty.column_names if name in filled]
         columns = empty.select(self._columns).schema
-        self._has_pictures = schema.blob is not None
+        self._has_pictures = schema.blob is not None and "data" in empty.column_names
         if self._has_pictures:
             stem.mkdir()
             columns = columns.append(pa.field("file", pa.string()))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.flight as fl
 
+from recorder.upload.memory import give_back
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,13 +27,18 @@ MOST_BEATS = 8000
 
 
 class Beat:
-    """Beats on all open streams from one thread of its own, from `start` until `stop`."""
+    """Beats on all open streams from one thread of its own, from `start` until `stop`.
+
+    When the last of them is over, memory is given back: what gRPC received of fifty streams at once
+    would else stay with the allocator (measured: 700 MB).
+    """
 
     def __init__(self) -> None:
         # Flight's threads add and remove writers, ours uses them: a writer is dead memory once its
         # call returned, so it is removed under the same lock that a beat holds.
         self._lock = threading.Lock()
         self._beats: dict[fl.FlightMetadataWriter, int] = {}
+        self._were_any = False  # since the last beat
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ground-beat", daemon=True)
 
@@ -55,6 +62,7 @@ class Beat:
         """Beat on a stream as long as the block lasts."""
         with self._lock:
             self._beats[writer] = 0
+            self._were_any = True
         try:
             yield
         finally:
@@ -67,11 +75,16 @@ class Beat:
         self._thread.join()
 
     def _run(self) -> None:
+        is_at_rest = True
         while not self._stop.wait(INTERVAL_S):
             with self._lock:
                 for writer, beats in self._beats.items():
                     if beats < MOST_BEATS:
                         self._beats[writer] = beats + self._beat(writer)
+                was_at_rest, is_at_rest = is_at_rest, not (self._beats or self._were_any)
+                self._were_any = False
+            if is_at_rest and not was_at_rest:
+                give_back()
 
     def _beat(self, writer: fl.FlightMetadataWriter) -> int:
         try:

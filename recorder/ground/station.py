@@ -158,7 +158,9 @@ def run(
         tls: certificate and key.
         ready: called with the station's URL as soon as it answers.
     """
-    keep_small()  # else much of what fifty uploads once needed stays with the allocators
+    # Else much of what fifty uploads once needed stays with the allocators.
+    keep_small()
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow is loaded already and took another
     station = GroundStation(directory, host, port, check_keys=check_keys, tls=tls)
     if ready is not None:
         ready(station.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recorder.key import read_key
 from recorder.mosaico.buffer import Limits
 from recorder.mosaico.client import MosaicoClient
 from recorder.mosaico.codec import (
@@ -12,7 +13,6 @@ from recorder.mosaico.codec import (
     SessionInfo,
     TopicInfo,
 )
-from recorder.mosaico.key import read_key
 from recorder.mosaico.message import (
     GPS,
     IMU,

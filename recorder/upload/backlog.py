@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.spool import journal
+from recorder.spool.removal import removed
 from recorder.spool.spool import Spool
 from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark
@@ -71,14 +73,16 @@ class Backlog:
         self.looked_boot_ns = 0
 
     def __iter__(self) -> Iterator[SessionUpload]:
-        """Yield what is due: the session under recording, then pinned ones, then by `order`.
+        """Yield what is due: the session under recording, then pinned and marked ones, by `order`.
 
         The first is small work, and an observer waits for it.
         """
         due = [one for one in self._uploads.values() if self._is_due(one.source)]
         if self._config.upload.order == "newest":
             due.reverse()
-        return iter(sorted(due, key=lambda one: (not one.source.is_live, not one.source.is_pinned)))
+        return iter(
+            sorted(due, key=lambda one: (not one.source.is_live, not one.source.goes_first))
+        )
 
     def look(self) -> None:
         """Take note of what the spool holds now.
@@ -98,13 +102,26 @@ class Backlog:
                 return
         # The watermark is read first: what it promises is on disk by the time the disk is read.
         water = Watermark.read(self._config.watermark_file)
+        for session_id in removed(self._spool):
+            self._forget_removed(session_id)
         for session_id in self._spool.session_ids():
-            if session_id in self.done or session_id in self.before:
-                continue
-            if session_id not in self._uploads and not self._take_up(self._spool, session_id):
-                continue
-            self._uploads[session_id].source.look(water)
+            if session_id not in self.done and session_id not in self.before:
+                self._look_at(self._spool, session_id, water)
         self.looked_boot_ns = looked_boot_ns
+
+    def _look_at(self, spool: Spool, session_id: str, water: Watermark | None) -> None:
+        if session_id in self._uploads or self._take_up(spool, session_id):
+            with contextlib.suppress(FileNotFoundError):  # it was removed just now
+                self._uploads[session_id].source.look(water)
+
+    def _forget_removed(self, session_id: str) -> None:
+        """Remove the journals of a session that the spool has removed: it waits for that."""
+        if session_id in self._uploads:
+            self._uploads.pop(session_id).log.close()
+        self.before.pop(session_id, None)
+        for path in self._config.upload_dir.glob(f"elsewhere/{session_id}-*"):
+            path.unlink()
+        (self._config.upload_dir / session_id).unlink(missing_ok=True)
 
     def doubt(self) -> None:
         """Forget what the journals say: the disk failed, and they are read anew at the next look.

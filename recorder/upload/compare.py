@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from recorder.errors import RemoteRefusedError
 from recorder.upload.content import ContentDigest, digest
-from recorder.upload.rows import Extent, GivenUpError, lane_batches, own_batches, own_lines
+from recorder.upload.rows import (
+    Extent,
+    GivenUpError,
+    lane_batches,
+    own_batches,
+    own_lines,
+    part_lines,
+)
 from recorder.upload.state import Sizes
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ def _sent(
     part = one.part
     if part.is_own:
         lines = own_lines(part.lane, source.entries, state.final)
-        made = own_batches(part, lines[part.from_seqno : part.to_seqno])
+        made = own_batches(part, part_lines(part, lines))
     else:
         made = lane_batches(part, source.folder(part.lane))
     yield from Extent(sizes).over(made)

@@ -40,6 +40,7 @@ def terminal_record(
     for account in record.lanes:
         _settle(account, entries, log.of_lane(account.name))
     record.start_utc_ns, record.clock_source = start_utc_ns(record, mapping), mapping.source
+    record.utc_uncertainty_ns = mapping.uncertainty_ns
     if not record.state.is_terminal:
         record.finish()
     if record.boot_id == boot_id().hex():

@@ -36,6 +36,7 @@ class ContentDigest:
 
     def __init__(self) -> None:
         self._leaves: dict[str, hashlib._Hash] = {}
+        self._met: set[str] = set()  # paths whose leaves are all there
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the next rows; a batch without any counts as none."""
@@ -54,10 +55,14 @@ class ContentDigest:
 
     def _add(self, path: str, field: pa.Field, values: pa.Array) -> None:
         if field.nullable:
-            self._feed(f"{path}?", _plain(pc.cast(values.is_valid(), pa.uint8())))
+            self._feed(f"{path}?", _known(values))
         if values.null_count:
             values = values.drop_null()
-        kind = field.type
+        if len(values) or path not in self._met:
+            self._met.add(path)
+            self._add_known(path, field.type, values)
+
+    def _add_known(self, path: str, kind: pa.DataType, values: pa.Array) -> None:
         if pa.types.is_struct(kind):
             for inner, column in zip(kind, values.flatten(), strict=True):
                 self._add(f"{path}.{inner.name}", inner, column)
@@ -94,11 +99,20 @@ def is_in_share(digest: str, share: float) -> bool:
     return int(digits, 16) < share * float(1 << 4 * len(digits))
 
 
+def _known(values: pa.Array) -> bytes | memoryview:
+    """Return a byte for each value, 1 if it is there."""
+    if values.null_count in (0, len(values)):  # the most of them, and made at once
+        return (b"\0" if values.null_count else b"\1") * len(values)
+    return _plain(pc.cast(values.is_valid(), pa.uint8()))
+
+
 def _number(values: pa.Array) -> bytes | memoryview:
     if pa.types.is_boolean(values.type):
         return _plain(pc.cast(values, pa.uint8()))
     if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), pa.scalar(_NAN, values.type), values)
+        nan = pc.is_nan(values)
+        if nan.true_count:
+            values = pc.if_else(nan, pa.scalar(_NAN, values.type), values)
     return _plain(values)
 
 

@@ -1,9 +1,11 @@
 """What the server is told of a recording (its sequence's metadata) and of each topic.
 
 A sequence's ``recording`` holds `id`, `type`, `identifier`, `vehicle`, `boot_id`, `details`,
-`model`, `sources`, `dependencies`, `start_ns` and `start` (UTC of the first sample as it was known
-when the upload began, or null), `clock_source`, `heartbeat_s`, and for each lane the contract:
-`name`, `rate_hz`, `required`, `weight`. It can never be changed; `recorder/summary` has the rest.
+`model`, `sources`, `predecessor`, `dependencies`, `dependencies_missing`, `start_ns` and `start`
+(UTC of the first sample as it was known when the upload began, or null), `clock_source` and
+`clock_uncertainty_ns` likewise (null: nobody vouches for the time), `heartbeat_s`, and for each
+lane the contract: `name`, `rate_hz`, `required`, `weight`. It can never be changed;
+`recorder/summary` has the rest.
 
 A topic has the lane's own metadata from the configuration at the top, and under ``recorder`` what
 we add: `part`, `lane`, `rows`, `digest`, `clock_source`, `clock_uncertainty_ns`, and for lanes
@@ -61,10 +63,13 @@ def sequence_metadata(session: Session, mapping: Mapping) -> dict[str, Any]:
         "details": legal_keys(session.details),
         "model": legal_keys(session.model),
         "sources": session.sources,
+        "predecessor": session.predecessor,
         "dependencies": legal_keys(session.dependencies),
+        "dependencies_missing": legal_keys(session.dependencies_missing),
         "start_ns": start_ns,
         "start": iso_utc(start_ns),
         "clock_source": mapping.source,
+        "clock_uncertainty_ns": mapping.uncertainty_ns,
         "heartbeat_s": session.heartbeat_s,
         "lanes": lanes,
     }

@@ -1,8 +1,9 @@
 """Where the next part of a lane ends, found by walking over its records once.
 
 A part ends before the record that would make it larger or longer than its bounds, or whose rows
-are of another ring epoch. What was walked over is never read again for planning, however often the
-spool is looked at.
+are of another ring epoch. A picture that needs the ones before it begins no part: the part goes on
+up to the next key frame, or to twice its size. What was walked over is never read again for
+planning, however often the spool is looked at.
 
 The digest of a part is SHA-256 over the bytes of its rows in order, and then over its runs of
 sequence numbers, (first, number behind the last) as two little-endian 64-bit integers each. For
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from recorder import record
 from recorder.spool.reader import Point, read_from
-from recorder.upload.memory import light
 from recorder.upload.parts import Piece
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from recorder.spool.reader import Stored
 
 _RUN = struct.Struct("<QQ")
+#: Pictures of which some need the ones before them; the field of their rows that tells.
+_LINKED, _KEY = "h264", "key"
 
 
 class Draft:
@@ -46,6 +48,8 @@ class Draft:
         self.first_boot_ns = self.last_boot_ns = 0
         self.to_seqno = 0
         self.runs: list[tuple[int, int]] = []
+        #: Whether a picture of it needs another: then a part ends before a key frame only.
+        self.is_linked = False
         self.pieces: list[Piece] = []
         self._digest = hashlib.sha256()
 
@@ -57,9 +61,20 @@ class Draft:
             whole.update(_RUN.pack(*run))
         return f"sha256:{whole.hexdigest()}"
 
-    def takes(self, header: record.Header, most_bytes: int, most_ns: int) -> bool:
-        """Tell whether a record still belongs to this part."""
+    def takes(
+        self, header: record.Header, most_bytes: int, most_ns: int, *, needs_former: bool = False
+    ) -> bool:
+        """Tell whether a record still belongs to this part.
+
+        Args:
+            header: of the record.
+            most_bytes: bytes of the part.
+            most_ns: time of the data that it may span.
+            needs_former: whether the record's picture needs the ones before it.
+        """
         if not self.rows:
+            return True
+        if needs_former and header.epoch == self.epoch and self.size_bytes < 2 * most_bytes:
             return True
         is_small = self.size_bytes + header.size_bytes <= most_bytes
         is_short = header.boot_ns - self.first_boot_ns < most_ns
@@ -69,6 +84,7 @@ class Draft:
         """Take a record of any kind; of those that are not data only what devices say is kept."""
         header = found.header
         self.to_seqno = header.next_seqno
+        self.is_linked = self.is_linked or needs_former(found)
         if header.kind == record.EVENT:
             self._note_event(found.payload)
         if header.rows:
@@ -104,6 +120,18 @@ class Draft:
         self.pieces.append(Piece(found.file, begin, end, rows))
 
 
+def needs_former(found: Stored) -> bool:
+    """Tell whether a record's picture needs the ones before it."""
+    if found.schema.blob != _LINKED or not found.header.rows:
+        return False
+    offset = 0
+    for one in found.schema.fields:
+        if one.name == _KEY:
+            return not found.payload[offset]
+        offset += int(one.type[2:])
+    return False
+
+
 class LaneWalk:
     """A walk over a lane's records that stops wherever a part is complete.
 
@@ -136,8 +164,9 @@ class LaneWalk:
         """
         if self._is_at_end(segments):
             return False
-        for found in light(read_from(segments, self._at, self._passed)):
-            if not self.draft.takes(found.header, self._most_bytes, self._most_ns):
+        for found in read_from(segments, self._at, self._passed):
+            limits = self._most_bytes, self._most_ns
+            if not self.draft.takes(found.header, *limits, needs_former=needs_former(found)):
                 return True
             self.draft.add(found)
             self._stand(found.end)

@@ -2,8 +2,9 @@
 
 Lanes come first (small ones before pictures), then the recorder's own topics: marks, heartbeats
 with the terminal record, and last the summary. While the session is being recorded a part is
-planned when it is full or its oldest row has waited for as long as a part may span, and heartbeats
-are planned every `SESSION_LOG_S`, before everything else.
+planned when it is full, or its oldest row has waited for as long as a part may span, or the window
+of a mark is over that it may hold; and heartbeats are planned every `SESSION_LOG_S`, before
+everything else.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from recorder.clock import boot_ns
 from recorder.upload.conclusion import terminal_record
+from recorder.upload.frozen import Frozen, is_restated
 from recorder.upload.naming import topic_path
-from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY, Part, trimmed
+from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY, Part
 from recorder.upload.plan import LaneWalk
 from recorder.upload.rows import lines_digest, own_lines
 
@@ -47,6 +49,7 @@ class Planner:
         self._log = journal
         self._settings = settings
         self._walks: dict[str, LaneWalk] = {}
+        self._frozen = Frozen(one.part.mapping for one in journal.parts)
 
     def next_part(self) -> Progress | None:
         """Plan and journal the part that is due, or return None."""
@@ -80,14 +83,22 @@ class Planner:
         walk = self._walks.get(lane) or self._begin_walk(lane)
         is_full = walk.walk(self._source.segments(lane))
         draft = walk.draft
-        if not draft.rows or not (is_full or self._is_due(draft.first_boot_ns)):
+        # A part of linked pictures ends before the next key frame, unless none comes any more.
+        most_s = self._settings.part_s * (2 if draft.is_linked else 1)
+        if not draft.rows or not (is_full or self._is_due(draft.first_boot_ns, most_s)):
             return None
         is_all = not is_full and not self._log.of_lane(lane) and self._source.is_stopped
-        return self._log.plan(self._lane_part(lane, walk.next_draft(), is_all=is_all))
+        return self._plan(self._lane_part(lane, walk.next_draft(), is_all=is_all))
+
+    def _plan(self, part: Part) -> Progress:
+        planned = self._log.plan(part)
+        self._frozen.keep(part.mapping)
+        return planned
 
     def _is_due(self, oldest_boot_ns: int, most_s: float | None = None) -> bool:
         waited_s = (boot_ns() - oldest_boot_ns) / 1e9
-        return self._source.is_stopped or waited_s >= (most_s or self._settings.part_s)
+        is_marked = self._source.is_marked(oldest_boot_ns)
+        return self._source.is_stopped or is_marked or waited_s >= (most_s or self._settings.part_s)
 
     def _begin_walk(self, lane: str) -> LaneWalk:
         parts = [one.part for one in self._log.of_lane(lane)]
@@ -103,7 +114,7 @@ class Planner:
         earlier = self._log.of_lane(lane)
         goes_on = bool(earlier) and earlier[-1].part.epoch == draft.epoch
         from_seqno = earlier[-1].part.to_seqno if goes_on else draft.runs[0][0]
-        mapping = trimmed(self._source.mapping(), draft.first_boot_ns, draft.last_boot_ns)
+        mapping = self._mapping(draft.first_boot_ns, draft.last_boot_ns)
         return Part(
             id=len(self._log.parts),
             lane=lane,
@@ -120,10 +131,13 @@ class Planner:
             on_error=draft.on_error,
         )
 
+    def _mapping(self, first_boot_ns: int, last_boot_ns: int) -> Mapping:
+        return self._frozen.extended(self._source.model_now(), first_boot_ns, last_boot_ns)
+
     def _after_ns(self, lane: str, mapping: Mapping) -> int | None:
-        # A better source may restate the time once; within one source it never steps back.
+        # The time may be restated where it was wrong; else it never steps back.
         earlier = [one for one in self._log.of_lane(lane) if one.is_delivered]
-        if earlier and earlier[-1].part.mapping.source == mapping.source:
+        if earlier and not is_restated(earlier[-1].part.mapping, mapping):
             return earlier[-1].last_ns
         return None
 
@@ -131,8 +145,9 @@ class Planner:
         if (due := self._own(MARKS)) is not None:
             return due
         if self._log.final is None:
-            source = self._source
-            record = terminal_record(source.session, source.entries, self._log, source.mapping())
+            session, entries = self._source.session, self._source.entries
+            mapping = self._mapping(*session.span_boot_ns)
+            record = terminal_record(session, entries, self._log, mapping)
             self._log.note("final", session=record.to_dict())
         return self._own(SESSION_LOG) or self._own(SUMMARY)
 
@@ -143,7 +158,7 @@ class Planner:
         if not lines or not self._is_due(lines[0].boot_ns, _DUE_SHARE * SESSION_LOG_S):
             return None
         boots = [one.boot_ns for one in lines]
-        mapping = trimmed(self._source.mapping(), min(boots), max(boots))
+        mapping = self._mapping(min(boots), max(boots))
         is_all = self._source.is_stopped and not earlier
         part = Part(
             id=len(self._log.parts),
@@ -158,4 +173,4 @@ class Planner:
             mapping=mapping,
             after_ns=self._after_ns(topic, mapping),
         )
-        return self._log.plan(part)
+        return self._plan(part)

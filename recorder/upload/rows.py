@@ -16,7 +16,6 @@ from recorder.spool.reader import read_piece
 from recorder.spool.segment import read_head
 from recorder.stamps import Stamps
 from recorder.upload.content import ContentDigest
-from recorder.upload.memory import light
 from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY
 
 if TYPE_CHECKING:
@@ -85,6 +84,23 @@ def lines_digest(lines: Iterable[Line]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def part_lines(part: Part, lines: list[Line]) -> list[Line]:
+    """Return the rows of a part of an own topic as they were when it was planned.
+
+    Args:
+        part: the part.
+        lines: all rows of its topic, as they are now.
+
+    Raises:
+        GivenUpError: they are others; the session's journal was rewritten without them
+            (`recorder.spool.compaction`).
+    """
+    mine = lines[part.from_seqno : part.to_seqno]
+    if lines_digest(mine) != part.digest:
+        raise GivenUpError(f"{part.topic}: its rows are not in the session's journal any more")
+    return mine
+
+
 def own_batches(part: Part, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a part of an own topic; `lines` are its rows."""
     schema = ontology.schema(OWN_ONTOLOGY)
@@ -140,7 +156,7 @@ def _records(part: Part, folder: Path) -> Iterator[tuple[Header, memoryview]]:
         path = folder / piece.file
         rows = 0
         try:
-            for found in light(read_piece(path, piece.begin, piece.end)):
+            for found in read_piece(path, piece.begin, piece.end):
                 rows += found.header.rows
                 if found.header.rows:
                     yield found.header, found.payload

@@ -23,6 +23,7 @@ from recorder.upload.rows import (
     lane_batches,
     lane_schema,
     own_batches,
+    part_lines,
 )
 from recorder.upload.sequence import find_or_make, remove
 from recorder.upload.state import receipt
@@ -239,8 +240,7 @@ class SessionUpload:
 
     def _batches(self, client: MosaicoClient, part: Part) -> Iterator[pa.RecordBatch]:
         if part.is_own:
-            lines = self._planner.own_lines(part.lane)[part.from_seqno : part.to_seqno]
-            yield from own_batches(part, lines)
+            yield from own_batches(part, part_lines(part, self._planner.own_lines(part.lane)))
             return
         for batch in lane_batches(part, self.source.folder(part.lane)):
             self._beat(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from recorder.clock import Mapping, boot_id, boot_ns
+from recorder.clock import boot_id, boot_ns, system_anchor
 from recorder.errors import DamagedError
 from recorder.record import Anchor
 from recorder.session.session import Session
@@ -13,12 +13,18 @@ from recorder.spool.names import SUFFIX
 from recorder.spool.segment import read_head
 from recorder.spool.tail import Tail
 from recorder.spool.watermark import durable
+from recorder.time_model import TimeModel, near
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from recorder.clock import Mapping
     from recorder.spool.spool import Spool
     from recorder.spool.watermark import Watermark
+
+#: An RTC is minutes off: a first fix is worth the wait.
+_WORTH_WAITING = ("none", "rtc")
 
 
 class Source:
@@ -37,9 +43,14 @@ class Source:
         self._blobs: dict[str, bool] = {}
         self._entries: list[dict[str, Any]] | None = None
         self._tail = Tail(spool.journal_path(session_id))
+        self._anchors: list[Anchor] = []
+        self._model: TimeModel | None = None
         #: Whether a person asked to keep it, or a stretch of it.
         self.is_pinned = False
+        #: Ends of the marks' windows, CLOCK_BOOTTIME.
+        self._marked_to_ns: list[int] = []
         self.session: Session = spool.session(session_id)
+        self._anchors_tail = Tail(spool.anchors_path(self.session.boot_id))
         self.look(None)
 
     def look(self, water: Watermark | None) -> None:
@@ -62,6 +73,18 @@ class Source:
         for one in self._tail.news().entries:
             if one["entry"] in ("pin", "unpin"):
                 self.is_pinned = one["entry"] == "pin"
+            elif one["entry"] == "mark":
+                self._marked_to_ns.append(one["boot_ns"] + round(one.get("after_s", 0) * 1e9))
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether somebody waits for it: it is pinned, or has a mark."""
+        return self.is_pinned or bool(self._marked_to_ns)
+
+    def is_marked(self, oldest_boot_ns: int) -> bool:
+        """Tell whether the window of a mark is over that what begins so early may hold."""
+        now = boot_ns()
+        return any(oldest_boot_ns <= end_ns < now for end_ns in self._marked_to_ns)
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -129,15 +152,41 @@ class Source:
         files = self._spool.session_dir(self.session_id).glob(f"*/*{SUFFIX}")
         return sum(path.stat().st_size for path in files if path.exists())
 
-    def mapping(self) -> Mapping:
-        """Return boot time to UTC as it is known now.
+    def model(self) -> TimeModel:
+        """Return what is known now of the time in the session's boot.
 
-        If nobody ever vouched for the time it is what the system's clock said at the first
-        heartbeat, with the source ``none``.
+        If nobody ever vouched for it, it is what the system's clock said first, with the source
+        ``none``.
         """
-        anchors = self._spool.anchors(self.session.boot_id)
-        trusted = [one for one in anchors if one.source != "none"]
-        return Mapping.through(trusted or [self._untrusted()])
+        if self._learns_time() or self._model is None:
+            self._model = TimeModel(self._known())
+        return self._model
+
+    def model_now(self) -> TimeModel:
+        """Return the same, with both clocks of this boot as they are now.
+
+        So the rows of the last seconds, behind the last anchor, are known as well as the others.
+        """
+        if self.is_stopped or self.session.boot_id != boot_id().hex():
+            return self.model()
+        if self._learns_time():
+            self._model = None
+        return TimeModel([*self._known(), system_anchor()])
+
+    def _known(self) -> Sequence[Anchor]:
+        span = self.session.span_boot_ns
+        return near(self._anchors, *span) or [self._untrusted()]
+
+    def _learns_time(self) -> bool:
+        news = self._anchors_tail.news()
+        if news.is_anew:
+            self._anchors.clear()
+        self._anchors += [Anchor(**one) for one in news.entries]
+        return news.is_anew or bool(news.entries)
+
+    def mapping(self) -> Mapping:
+        """Return boot time to UTC over the session, as it is known now."""
+        return self.model().mapping(*self.session.span_boot_ns)
 
     def _untrusted(self) -> Anchor:
         beats = (one["session"] for one in self.entries if one["entry"] == "session")
@@ -148,7 +197,7 @@ class Source:
         return Anchor(self.session.announced_boot_ns, 0, written_ns, 0, "none")
 
     def waits_for_time(self, most_s: float) -> bool:
-        """Tell whether a trusted time may still come before anything is sent."""
-        if self.is_stopped or self.mapping().source != "none":
+        """Tell whether a better time may still come before anything is sent."""
+        if self.is_stopped or self.model().source not in _WORTH_WAITING:
             return False
         return boot_ns() - self.session.announced_boot_ns < most_s * 1e9

@@ -18,16 +18,16 @@ from recorder.errors import (
     RemoteRefusedError,
     SpoolError,
 )
-from recorder.mosaico import MosaicoClient
+from recorder.mosaico import MosaicoClient, read_key
 from recorder.service import Notifier, Stop, hold
 from recorder.upload.backlog import Asked, Backlog
 from recorder.upload.delivery import KeyRefusedError
+from recorder.upload.dependencies import DependencyUpload
 from recorder.upload.permit import Permit
 from recorder.upload.traffic import CapReachedError, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from recorder.config import Config, Upload
     from recorder.upload.session import SessionUpload
@@ -83,6 +83,7 @@ class Uploader:
         self._traffic = Traffic(config.upload_dir / ".traffic", config.upload)
         self.permit = None if asked else Permit(config.upload)
         self.backlog = Backlog(config, self._traffic, self._sending, asked)
+        self._dependencies = DependencyUpload(config, self._traffic, self._sending)
         #: Why sessions wait for the next month or for a person, by session id.
         self.capped: dict[str, str] = {}
         self._refused: dict[str, _Refusal] = {}
@@ -105,7 +106,12 @@ class Uploader:
         self.backlog.look()
         if self._held():
             return False
-        for upload in self._in_turn():
+        due = self._in_turn()
+        if due and self._dependencies.step(self._connected):
+            self._state, self._error = "uploading", ""
+            self.tick()
+            return True
+        for upload in due:
             if self._step(upload):
                 self._state, self._error = "uploading", ""
                 self.tick()
@@ -236,6 +242,7 @@ class Uploader:
         """Let go of everything; may be called twice."""
         self.hang_up()
         self.backlog.close()
+        self._dependencies.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -249,11 +256,15 @@ def connected(settings: Upload) -> MosaicoClient:
         RemoteAwayError: nobody answers.
         RemoteRefusedError: the server does not take the key, or is none.
     """
-    key = _read(settings.key_file)
+    key, roots = settings.key_file, settings.certificate
+    try:
+        certificates = None if roots is None else roots.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{roots}: {error.strerror}") from error
     return MosaicoClient.connect_url(
         settings.server,
-        api_key=key.decode().strip() if key is not None else None,
-        tls_root_certs=_read(settings.certificate),
+        api_key=None if key is None else read_key(key),
+        tls_root_certs=certificates,
     )
 
 
@@ -263,10 +274,3 @@ def _hold(config: Config) -> int:
     if lock is None:
         raise SpoolError(f"{config.upload_dir}: another uploader is at work")
     return lock
-
-
-def _read(file: Path | None) -> bytes | None:
-    try:
-        return None if file is None else file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from error

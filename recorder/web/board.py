@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: A process gives a life sign at least once a second.
 SILENT_S = 5.0
+#: What keeps the uploader from its work: by itself it ends ("warn"), or somebody must do something.
+LEVELS = {"held": "warn", "away": "warn", "parked": "bad", "disk": "bad"}
 
 
 class Board:
@@ -52,7 +54,8 @@ class Board:
             ``vehicle``, ``version``, ``utc_ns``; ``processes`` by name with ``age_s`` (None: never
             heard) and ``is_silent``; ``session``, the whole record of the session that is being
             recorded, else of the newest in the spool, else None, with ``is_recorded``; ``lanes``;
-            ``spool``; ``upload``.
+            ``spool`` with ``is_in_trouble``; ``upload``, the uploader's life sign, with ``level``
+            (good, warn, bad: see `LEVELS`) and ``waits``, the sessions that are not sent and why.
         """
         config = self._config
         signs = status.all_signs(config.spool.run_dir)
@@ -138,10 +141,14 @@ class Board:
 
     def _upload(self, sign: Facts) -> Facts:
         mode = self._config.upload.mode
+        facts = sign if mode != "off" else {}
+        waits = {**facts.get("capped", {}), **facts.get("parked", {})}
         return {
             "mode": mode,
             "server": self._config.upload.server,
-            **(sign if mode != "off" else {}),
+            **facts,
+            "level": LEVELS.get(facts.get("state", ""), "good"),
+            "waits": [{"session": key, "reason": reason} for key, reason in waits.items()],
         }
 
 

@@ -30,6 +30,7 @@ METRICS = (
     ("recorder_recording", "gauge", "1 while a session is being recorded."),
     ("recorder_session_quality_ratio", "gauge", "Completeness of the newest session, 0 to 1."),
     ("recorder_session_duration_seconds", "gauge", "Data time of the newest session."),
+    ("recorder_spool_in_trouble", "gauge", "1 while the disk takes nothing or is not there."),
     ("recorder_spool_free_bytes", "gauge", "Bytes that may still be written on the spool's disk."),
     ("recorder_commit_interval_seconds", "gauge", "Time between two commits, as it is in force."),
     ("recorder_loss_window_seconds", "gauge", "What a power cut may cost at present."),
@@ -39,6 +40,9 @@ METRICS = (
     ("recorder_upload_backlog_samples", "gauge", "Stored samples that the server does not hold."),
     ("recorder_upload_backlog_bytes", "gauge", "Bytes of the spool that wait for the server."),
     ("recorder_upload_sessions_pending", "gauge", "Sessions of which anything is not delivered."),
+    ("recorder_upload_sessions_waiting", "gauge", "Sessions that are parked, or above the cap."),
+    ("recorder_upload_month_bytes", "gauge", "Bytes that were sent in this month."),
+    ("recorder_upload_state", "gauge", "1 for what the upload process does now."),
 )
 
 
@@ -69,11 +73,16 @@ def _samples(board: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]
     yield "recorder_session_quality_ratio", {}, session.get("quality")
     if session:
         yield "recorder_session_duration_seconds", {}, session["duration_ns"] / 1e9
+    yield "recorder_spool_in_trouble", {}, int(board["spool"]["is_in_trouble"])
     yield "recorder_spool_free_bytes", {}, board["spool"]["free_bytes"]
     yield from _of_commits(board["spool"]["commits"], board["spool"]["wear"])
     yield "recorder_upload_backlog_samples", {}, upload.get("backlog_rows")
     yield "recorder_upload_backlog_bytes", {}, upload.get("backlog_bytes")
     yield "recorder_upload_sessions_pending", {}, upload.get("sessions_pending")
+    if "state" in upload:
+        yield "recorder_upload_sessions_waiting", {}, len(upload["waits"])
+        yield "recorder_upload_month_bytes", {}, upload.get("month_bytes")
+        yield "recorder_upload_state", {"state": upload["state"]}, 1
 
 
 def _of_commits(

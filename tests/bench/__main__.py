@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder.demo.stage import Ground
-from tests.bench import commit, load, machine, recovery, upload, write_path
+from tests.bench import commit, load, machine, readback, recovery, upload, write_path
 from tests.bench.measure import Figure, heading
 from tests.bench.sdk import Sdk
 from tests.bench.shelf import MEMORY
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 ROOMS = ("write", "upload", "commit", "recovery", "load")
+#: Only if asked for: they take minutes, and `backlog` twice its size of the disk.
+LONG_ROOMS = ("readback", "backlog")
 
 
 def main() -> int:
@@ -38,7 +40,7 @@ def main() -> int:
         facts = machine.facts(Path(folder), MEMORY)
         for key, value in facts.items():
             sys.stdout.write(f"{key + ':':11} {value}\n")
-        found = list(_shown(_figures(Path(folder), rooms, chosen.seconds)))
+        found = list(_shown(_figures(Path(folder), rooms, chosen)))
     kept = sum(one.is_kept for one in found if one.budget is not None)
     due = sum(one.budget is not None for one in found)
     sys.stdout.write(f"{kept} of {due} budgets kept, {time.monotonic() - begin_s:.0f} s\n")
@@ -50,14 +52,15 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
-    parser.add_argument("--only", choices=ROOMS, help="measure only this")
+    parser.add_argument("--only", choices=ROOMS + LONG_ROOMS, help="measure only this")
     parser.add_argument("--seconds", type=float, default=30, help="length of the full load, 30")
+    parser.add_argument("--gigabytes", type=float, default=20, help="of the room backlog, 20")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--strict", action="store_true", help="end with 1 if a budget is not kept")
     return parser.parse_args()
 
 
-def _figures(disk: Path, rooms: Collection[str], load_s: float) -> Iterator[Figure]:
+def _figures(disk: Path, rooms: Collection[str], chosen: argparse.Namespace) -> Iterator[Figure]:
     if {"write", "upload"} & set(rooms):
         with Ground(disk / "ground") as ground, Sdk(ground.url) as sdk:
             if "write" in rooms:
@@ -71,7 +74,17 @@ def _figures(disk: Path, rooms: Collection[str], load_s: float) -> Iterator[Figu
     if "load" in rooms:
         # On a station of its own: what the one before has stored is no part of the load.
         with Ground(disk / "load") as ground:
-            yield from load.figures(disk, ground.url, load_s)
+            yield from load.figures(disk, ground.url, chosen.seconds)
+    if set(LONG_ROOMS) & set(rooms):
+        yield from _long(disk, rooms, chosen.gigabytes)
+
+
+def _long(disk: Path, rooms: Collection[str], gigabytes: float) -> Iterator[Figure]:
+    with Ground(disk / "long") as ground:
+        if "readback" in rooms:
+            yield from readback.figures(disk, ground.url)
+        else:
+            yield from readback.backlog(disk, ground.url, gigabytes)
 
 
 def _shown(figures: Iterator[Figure]) -> Iterator[Figure]:

@@ -134,18 +134,19 @@ def _run(runner: Runner, seconds: float) -> None:
 def _costs(runner: Runner, seconds: float) -> dict[str, Cost]:
     pids = {name: runner.pid(name) for name in runner.names}
     begin_s = time.monotonic()
-    before = {name: _cpu_s(pid) for name, pid in pids.items()}
+    before = {name: cpu_s(pid) for name, pid in pids.items()}
     _run(runner, seconds)
     passed_s = time.monotonic() - begin_s
     if {name: runner.pid(name) for name in runner.names} != pids:
         raise RuntimeError("a process of the recorder died under the load")
     return {
-        name: Cost(100 * (_cpu_s(pid) - before[name]) / passed_s, *_memory(pid))
+        name: Cost(100 * (cpu_s(pid) - before[name]) / passed_s, *_memory(pid))
         for name, pid in pids.items()
     }
 
 
-def _cpu_s(pid: int | None) -> float:
+def cpu_s(pid: int | None) -> float:
+    """Return the CPU time that a process has used, in s."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[_USER_TIME]) + int(stat[_SYSTEM_TIME])) / _TICKS_PER_S
 

@@ -23,6 +23,7 @@ from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.session_time import tell_time
 from recorder.spool.spool import Spool
+from recorder.time_model import TimeModel
 from tests.bench.measure import seconds
 
 if TYPE_CHECKING:
@@ -121,13 +122,17 @@ class Shelf:
     def put(self, records: int) -> None:
         """Put so many records, booked as a lane books them."""
         for _ in range(records):
-            state = self.ring.state
-            booked = dataclasses.replace(
-                state, expected=state.expected + self._rows, period_ns=self._period_ns
-            )
-            fits = self.ring.put(record.DATA, self._rows, booked, self._payload, self._next_ns)
-            assert fits, "the ring is full"
-            self._next_ns += self._rows * self._period_ns
+            self.put_payload(self._payload)
+
+    def put_payload(self, payload: Sequence[bytes]) -> None:
+        """Put one record of another payload, of as many samples."""
+        state = self.ring.state
+        booked = dataclasses.replace(
+            state, expected=state.expected + self._rows, period_ns=self._period_ns
+        )
+        fits = self.ring.put(record.DATA, self._rows, booked, payload, self._next_ns)
+        assert fits, "the ring is full"
+        self._next_ns += self._rows * self._period_ns
 
     def commit(self, pace: Pace = UNPACED, clock: Clock = time.perf_counter) -> float:
         """Bring the ring to disk, durably, and free it.
@@ -156,8 +161,9 @@ class Shelf:
         log = Journal(self.spool.anchors_path(boot_id().hex()))
         log.record(vars(anchor))
         log.close()
-        tell_time(self.recording.session, [anchor], "bench")
-        self.recording.beat([anchor])
+        model = TimeModel([anchor])
+        tell_time(self.recording.session, model, "bench")
+        self.recording.beat(model)
         self.recording.end("shutdown", is_destination=False)
 
     def close(self) -> None:

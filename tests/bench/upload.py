@@ -1,11 +1,14 @@
-"""From the spool to a storing ground station on loopback, beside bare Arrow Flight and the SDK."""
+"""From the spool to a storing ground station on loopback, beside bare Arrow Flight and the SDK.
+
+A part's stream is what the uploader does while it sends: read the spool and verify it, lay rows out
+as columns, cut batches to size, work out the content's digest. The bare DoPut sends the same
+batches, which lie ready in memory.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -15,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.flight as fl
 
-from recorder import status
-from recorder.config import MIB, Config, Lane, Upload, to_json
+from recorder.config import MIB, Config, Lane, Upload
 from recorder.config import Spool as SpoolSettings
-from recorder.mosaico import Message, MosaicoClient, Vector3d, message, ontology
+from recorder.mosaico import MosaicoClient, ontology
 from recorder.upload.log import UploadLog
 from recorder.upload.planner import Planner
-from recorder.upload.rows import lane_batches
+from recorder.upload.rows import Extent, lane_batches
 from recorder.upload.source import Source
+from recorder.upload.state import Sizes
 from recorder.uploader import upload_once
-from tests.bench.load import high_water_bytes
+from tests.bench import push
 from tests.bench.measure import Figure, interleaved, say, seconds
+from tests.bench.readback import drained
 from tests.bench.shelf import CAMERA, IMU, Shelf
 
 if TYPE_CHECKING:
@@ -42,10 +46,9 @@ BURST_ROWS, ROWS, BURSTS_PER_COMMIT = 50, 600_000, 500
 FRAME_BYTES, FRAMES, FRAMES_PER_COMMIT = 300_000, 440, 40
 #: Room enough that it is one part, as the peer's is one stream.
 ONE_PART: Any = {"part_bytes": 256 * MIB, "part_s": 3600.0}
-PUSH_ROWS, SDK_ROWS = 40_000, 2000
 #: Frames: less than a part, and three parts.
 SMALL_BACKLOG, LARGE_BACKLOG = 80, 1000
-BACKLOG_LIMIT_S, LOOK_S = 60.0, 0.1
+BACKLOG_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def figures(disk: Path, url: str, sdk: Sdk) -> Iterator[Figure]:
         _fill(shelf, FRAMES, FRAMES_PER_COMMIT)
         what = Amount("300 kB frames", FRAMES * FRAME_BYTES / 1e6, "MB/s", 0.8)
         yield from _lane(shelf, CAMERA, url, what)
-    yield from _push(url, sdk)
+    yield from push.figures(url, sdk)
     yield from _memory(disk, url)
 
 
@@ -106,15 +109,17 @@ def _lane(shelf: Shelf, schema: LaneSchema, url: str, what: Amount) -> Iterator[
     made = list(lane_batches(part, folder))
     ours, whole, bare = interleaved(
         f"upload: {what.name} beside a bare DoPut",
-        lambda: what.amount / station.put(lane_batches(part, folder)),
+        lambda: what.amount / station.put(Extent(Sizes()).over(lane_batches(part, folder))),
         lambda: what.amount / _uploaded_s(shelf, url, schema.lane, station),
         lambda: what.amount / station.bare_put(made),
     )
     station.close()
-    told = f"{what.name}, spool to stored / bare DoPut"
+    told = f"{what.name}, a part's stream from the spool / bare DoPut"
     yield Figure(told, ours, bare, what.unit, what.budget)
-    told = f"{what.name}, the uploader's whole course / bare DoPut"
-    yield Figure(told, whole, bare, what.unit, what.budget)
+    # With its plan (a second reading), questions, journal, session log and commit mark: told beside
+    # it, and no budget, for the peer does none of that.
+    told = f"{what.name}, the upload's whole course / bare DoPut"
+    yield Figure(told, whole, bare, what.unit)
 
 
 def _planned(shelf: Shelf) -> tuple[Part, Path]:
@@ -168,7 +173,7 @@ class _Station:
         return name, f"{name}/lane", topic
 
     def put(self, batches: Iterable[pa.RecordBatch]) -> float:
-        """Return the seconds of a put by our client; the batches are made on the way."""
+        """Return the seconds of a put by our client, of batches that are made on the way."""
         name, locator, topic = self._topic()
         taken_s = seconds(lambda: self._client.put(locator, topic, self._schema, batches))
         self._client.delete_sequence(name)
@@ -200,32 +205,6 @@ class _Station:
         self._bare.close()
 
 
-def _push(url: str, sdk: Sdk) -> Iterator[Figure]:
-    with MosaicoClient.connect_url(url) as client:
-        ours, peer = interleaved(
-            "upload: push beside the SDK's",
-            lambda: _pushed_rows_per_s(client),
-            lambda: sdk.push_rows_per_s(SDK_ROWS),
-        )
-    yield Figure("push of IMU rows, one by one", ours, None, "rows/s", 80_000)
-    yield Figure("push of IMU rows, one by one / SDK push", ours, peer, "rows/s")
-
-
-def _pushed_rows_per_s(client: MosaicoClient) -> float:
-    """Push rows as a user does, messages made on the way; whole on the server at the end."""
-    name = f"push-{uuid.uuid4()}"
-    begin_s = time.perf_counter()
-    with client.sequence_create(name, {}) as sequence:
-        topic = sequence.topic_create("imu", {}, message.IMU)
-        for number in range(PUSH_ROWS):
-            vector = Vector3d(x=float(number), y=0.5, z=9.8)
-            imu = message.IMU(acceleration=vector, angular_velocity=vector)
-            topic.push(Message(timestamp_ns=number, data=imu))
-    taken_s = time.perf_counter() - begin_s
-    client.delete_sequence(name)
-    return PUSH_ROWS / taken_s
-
-
 def _memory(disk: Path, url: str) -> Iterator[Figure]:
     small, large = (_high_mb(disk, url, frames) for frames in (SMALL_BACKLOG, LARGE_BACKLOG))
     name = f"memory of upload, {LARGE_BACKLOG * FRAME_BYTES / 1e6:.0f} MB backlog, highest RSS"
@@ -238,23 +217,4 @@ def _high_mb(disk: Path, url: str, frames: int) -> float:
     say(f"upload: memory of the process with {frames * FRAME_BYTES / 1e6:.0f} MB waiting\n")
     with Shelf(disk, CAMERA, _picture()) as shelf:
         _fill(shelf, frames, FRAMES_PER_COMMIT)
-        folder = shelf.disk / "upload"
-        folder.mkdir()
-        return _drained_bytes(_config(shelf, CAMERA.lane, folder, Upload(server=url))) / 1e6
-
-
-def _drained_bytes(config: Config) -> int:
-    """Run the upload's process until it has sent everything; return its highest RSS."""
-    command = [sys.executable, "-m", "recorder.uploader", to_json(config)]
-    environment = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
-    until_s = time.monotonic() + BACKLOG_LIMIT_S
-    try:
-        while not (status.read(config.spool.run_dir, "upload") or {}).get("done"):
-            if process.poll() is not None or time.monotonic() > until_s:
-                raise RuntimeError("the upload's process did not send its backlog")
-            time.sleep(LOOK_S)
-        return high_water_bytes(process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+        return drained(shelf, CAMERA, url, BACKLOG_LIMIT_S).high_bytes / 1e6

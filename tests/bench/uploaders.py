@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from recorder.ground.beat import INTERVAL_S
 from recorder.mosaico import MosaicoClient, ontology
-from tests.bench.load import high_water_bytes
+from tests.bench.load import high_water_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,11 +63,16 @@ def main() -> int:
         together = _run(players, url, chosen.vehicles, chosen.parts)
         together_mb = high_water_bytes(process.pid) / 1e6
         missing = _missing_rows(url, PLAYERS + 2 * chosen.vehicles * chosen.parts)
+        time.sleep(3 * INTERVAL_S)  # then the station has given back what it does not need
+        after_mb = resident_bytes(Path(f"/proc/{process.pid}/smaps").read_text())[0] / 1e6
     work = chosen.vehicles * chosen.parts
     _print("1 vehicle", alone, work, alone_mb - idle_mb)
     _print(f"{chosen.vehicles} vehicles", together, work, together_mb - idle_mb)
     _say(f"{'together / alone':14} {alone.whole_s / together.whole_s:.2f} of the throughput")
-    _say(f"station: {idle_mb:.0f} MB at rest, {together_mb:.0f} MB at most; {missing} rows missing")
+    _say(
+        f"station: {idle_mb:.0f} MB at rest, {together_mb:.0f} MB at most,"
+        f" {after_mb:.0f} MB afterwards; {missing} rows missing"
+    )
     return 1 if missing else 0
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drivers.mpu6050 import BURST_S
+from drivers.fifo_imu import BURST_S
 from recorder import record
 from recorder.clock import boot_ns
 from recorder.lane import BLOB_RING_BYTES
@@ -39,6 +39,8 @@ ROWS_PER_COMMIT = BURST_ROWS * BURSTS_PER_COMMIT
 SMALL_BURST_ROWS = 10
 #: Four and a half minutes: three segments are filled, and each one's beginning is in the figure.
 IMU_COMMITS = 540
+#: As many times the rows: ten such lanes in one commit.
+MANY = 10
 SDK_ROWS = 2000
 PUTS, PACE_S = 200, 0.005
 
@@ -47,6 +49,7 @@ def figures(disk: Path, sdk: Sdk) -> Iterator[Figure]:
     """Measure everything of this room."""
     yield from _frames(disk)
     yield from _rows(disk, sdk)
+    yield from _many_rows(disk)
     yield from _puts(disk)
 
 
@@ -146,9 +149,9 @@ def _rows(disk: Path, sdk: Sdk) -> Iterator[Figure]:
     yield Figure(f"{name} in bursts of {SMALL_BURST_ROWS}", small, None, "rows/s")
     # What no writer that syncs can pass on this disk: the other figures are to be read beside it.
     yield Figure(f"{name} / raw append + fdatasync", mine, bare, "rows/s")
-    for found, rows_told in ((mine, ""), (small, f" in bursts of {SMALL_BURST_ROWS}")):
-        yield Figure(f"{name}{rows_told} / SQLite", found, lite, "rows/s", 4)
-        yield Figure(f"{name}{rows_told} / MCAP, unsynced", found, cap, "rows/s", 8)
+    yield Figure("raw append + fdatasync of the same / SQLite", bare, lite, "rows/s")
+    yield Figure(f"{name} / SQLite", mine, lite, "rows/s", 4)
+    yield Figure(f"{name} / MCAP, unsynced", mine, cap, "rows/s", 8)
     yield Figure(f"{name} / SDK push", mine, push, "rows/s", 400)
     cpu = time.process_time
     mine, lite, cap = interleaved(
@@ -161,16 +164,38 @@ def _rows(disk: Path, sdk: Sdk) -> Iterator[Figure]:
     yield Figure(f"{name}, by CPU time / MCAP", mine, cap, "rows/CPU-s")
 
 
+def _many_rows(disk: Path) -> Iterator[Figure]:
+    """Measure commits in which the disk's own flush is a smaller part."""
+    many = ROWS_PER_COMMIT * MANY
+    rows, commits = os.urandom(IMU.row_bytes * many), IMU_COMMITS // MANY
+    mine, bare, lite, cap = interleaved(
+        f"write: {many} IMU rows a commit",
+        lambda: _rows_per_s(disk, BURST_ROWS, many, commits=commits),
+        lambda: many * commits / peers.raw(disk, [rows], commits),
+        lambda: many * commits / peers.sqlite(disk, rows, commits),
+        lambda: many * commits / peers.mcap(disk, rows, commits),
+    )
+    name = f"IMU rows, durable, {many} a commit"
+    yield Figure(f"{name} in bursts of {BURST_ROWS}", mine, None, "rows/s", 2e6)
+    yield Figure(f"{name} / raw append + fdatasync", mine, bare, "rows/s")
+    yield Figure(f"{name} / SQLite", mine, lite, "rows/s", 4)
+    yield Figure(f"{name} / MCAP, unsynced", mine, cap, "rows/s", 8)
+
+
 def _rows_per_s(
-    disk: Path, burst_rows: int, rows_per_commit: int, clock: Clock = time.perf_counter
+    disk: Path,
+    burst_rows: int,
+    rows_per_commit: int,
+    clock: Clock = time.perf_counter,
+    commits: int = IMU_COMMITS,
 ) -> float:
     burst = os.urandom(IMU.row_bytes * burst_rows)
     with Shelf(disk, IMU, [burst], burst_rows) as shelf:
         taken_s = 0.0
-        for _ in range(IMU_COMMITS):
+        for _ in range(commits):
             shelf.put(rows_per_commit // burst_rows)
             taken_s += shelf.commit(clock=clock)
-    return rows_per_commit * IMU_COMMITS / taken_s
+    return rows_per_commit * commits / taken_s
 
 
 def _puts(disk: Path) -> Iterator[Figure]:

@@ -8,7 +8,6 @@ recorder.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from recorder.ring_files import attach
 from recorder.schema import LaneSchema
 from recorder.spool.journal import Journal, read
 from tests.recorder.spool.independent_reader import RECORD, read_segment
-from tests.recorder.upload.made import CAMERA, NAN, PERIOD_NS, PICTURE, UTC_NS, Drive
+from tests.recorder.upload.made import CAMERA, NAN, PERIOD_NS, UTC_NS, Drive, picture_row
 
 LANES = ("gps", "imu", "camera")
 #: Small rings, so that one that nobody reads is full soon.
@@ -103,7 +102,7 @@ class ChaosDrive(Drive):
         for _ in range(frames):
             at_ns, number = self._next_ns("camera"), len(self.rows["camera"])
             picture = self.random.randbytes(PICTURE_BYTES)
-            row = PICTURE.pack(number, zlib.crc32(picture), 640, 480)
+            row = picture_row(number, picture)
             seqno = ring.state.seqno
             booked = replace(
                 ring.state,

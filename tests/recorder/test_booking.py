@@ -16,7 +16,7 @@ START = 1_000 * MS
 
 
 def booking(*, required: bool = True) -> Booking:
-    return Booking(LaneState(), PERIOD_NS, START, required=required)
+    return Booking(LaneState(), PERIOD_NS, START, required=required, tolerance=0.0001)
 
 
 def at(slot: int, counter: int | None = None, rows: int = 1, late_ns: int = 0) -> Sample:

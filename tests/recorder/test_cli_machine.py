@@ -422,14 +422,14 @@ def test_upload_without_a_server_is_a_wrong_configuration(tmp_path: Path) -> Non
     assert "no server" in result.stderr
 
 
-def test_upload_refuses_a_key_that_everybody_may_read(tmp_path: Path) -> None:
+def test_upload_refuses_a_key_that_others_can_use(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("secret")
     key.chmod(0o644)
     upload = 'server = "grpc://127.0.0.1:1"\nkey_file = "key"'
     result = call("upload", "--config", configured(tmp_path, "counter: ", upload=upload))
     assert result.exit_code == 2
-    assert "everybody may read" in result.stderr
+    assert "others can use this API key (mode 0644)" in result.stderr
 
 
 def test_what_waits_is_sent_once_and_told(

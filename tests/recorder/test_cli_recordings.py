@@ -29,6 +29,7 @@ from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.session_time import tell_time
 from recorder.spool.spool import Spool
+from recorder.time_model import TimeModel
 from recorder.upload.describe import sequence_metadata
 from tests.recorder.building import shelf
 
@@ -76,8 +77,9 @@ def record_session(folder: Path, session_id: str) -> Session:
     reader.close()
     ring.close()
     anchor = anchor_now(first_ns, 1_395_837_505_100_000_000, 0, "gps")
-    tell_time(recording.session, [anchor], "{vehicle}_{start}_{id8}")
-    recording.beat([anchor])
+    model = TimeModel([anchor])
+    tell_time(recording.session, model, "{vehicle}_{start}_{id8}")
+    recording.beat(model)
     recording.end("shutdown", is_destination=True)
     return recording.session
 
@@ -109,7 +111,7 @@ def test_sessions_of_a_spool_are_listed_for_people(made: Made) -> None:
 
 def test_the_folder_around_a_spool_will_do(made: Made) -> None:
     (one,) = facts("sessions", "--spool", made.folder)
-    assert one == {**made.session.to_dict(), "destination": "spool"}
+    assert one == {**made.session.to_dict(), "destination": "spool", "marks": []}
 
 
 def test_the_configuration_says_where_the_spool_is(made: Made) -> None:
@@ -159,7 +161,7 @@ def test_show_tells_the_whole_record_by_the_beginning_of_its_id(made: Made) -> N
         made.session.id,
         f"car_20140326T123825Z_{made.session.id[:8]}",
         "closed, recording stopped (shutdown)",
-        "2014-03-26T12:38:25.100Z (clock: gps)",
+        "2014-03-26T12:38:25.100Z (clock: gps, true to 1.49 ms)",
         "duration 2.5 s",
         "0.8333 held in the spool, worst lane 0.8333 (imu), at least 0.8333",
         "imu 100 Hz 300 300 250 250 0 50",
@@ -167,7 +169,7 @@ def test_show_tells_the_whole_record_by_the_beginning_of_its_id(made: Made) -> N
     ):
         assert part in told
     told_as_json = facts("show", made.session.id, "--spool", made.folder)
-    assert told_as_json == {**made.session.to_dict(), "destination": "spool"}
+    assert told_as_json == {**made.session.to_dict(), "destination": "spool", "marks": []}
 
 
 def test_where_nothing_was_recorded_nobody_says_that_nothing_was_lost(tmp_path: Path) -> None:

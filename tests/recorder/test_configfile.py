@@ -162,12 +162,13 @@ WRONG = {
         SERVER + '[[lanes]]\nname = "imu"\ndriver = "mpu605"',
         [
             "lanes[0].driver (lane 'imu'): found \"mpu605\"; did you mean 'mpu6050'? "
-            "known: frame_source, mpu6050, nmea_gps, pi_camera, v4l2_camera, or package.module:"
+            "known: argus_camera, bmi270, bno055, frame_source, icm20948, lsm6ds3, lsm6dso,"
+            " mpu6050, nmea_gps, pi_camera, v4l2_camera, or package.module:"
         ],
     ),
     "a driver's helper instead of a driver": (
         SERVER + '[[lanes]]\nname = "imu"\ndriver = "i2c"',
-        ["lanes[0].driver (lane 'imu'): found \"i2c\"; known: frame_source"],
+        ["lanes[0].driver (lane 'imu'): found \"i2c\"; known: argus_camera"],
     ),
     "a driver of one's own that is not there": (
         SERVER + '[[lanes]]\nname = "own"\ndriver = "nowhere.module:Class"',
@@ -439,14 +440,17 @@ def test_a_long_value_is_cut(tmp_path: Path) -> None:
     assert len(line) < 200
 
 
-def test_a_key_file_that_all_may_read_is_refused_only_where_it_is_used(tmp_path: Path) -> None:
+def test_a_key_file_that_others_can_use_is_refused_only_where_it_is_used(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("secret")
     key.chmod(0o644)
     config = loaded(tmp_path, f'[upload]\nserver = "grpc://a:1"\nkey_file = "key"\n{LANE}')
-    with pytest.raises(ConfigError, match=r"mode 0644.*everybody may read"):
+    with pytest.raises(ConfigError, match=r"upload\.key_file: .*mode 0644.*chmod 600"):
         check_files(config)
     key.chmod(0o640)
+    with pytest.raises(ConfigError, match="mode 0640"):
+        check_files(config)
+    key.chmod(0o400)
     check_files(config)
 
 

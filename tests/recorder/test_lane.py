@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,18 +16,21 @@ from drivers.base import (
     Driver,
     DriverError,
     Sample,
+    StuckDeviceError,
 )
-from recorder import config, lane, record, status
+from recorder import config, record, retry, status
 from recorder.clock import boot_ns
 from recorder.errors import ConfigError, RingError
 from recorder.lane import Lane, main
 from recorder.record import Anchor
+from recorder.retry import Retry
 from recorder.ring import RingReader
 from recorder.ring_files import ReaderSet
 from recorder.service import Stop
 from tests.recorder.building import FIELDS, numbers_in, rows
 
 MS = 1_000_000
+PAUSES_S = retry.PAUSES_S  # as they are, before a test shortens them
 
 
 class Scripted(Driver):
@@ -41,13 +45,17 @@ class Scripted(Driver):
     absent: ClassVar[list[DriverError]] = []
     last: ClassVar[list[Sample]] = []
     stop: ClassVar[Stop]
+    device_path: ClassVar[str] = ""
+    before_open: ClassVar[list[Callable[[], object]]] = []
     opened: ClassVar[int] = 0
     closed: ClassVar[int] = 0
 
     def __init__(self, *, device: str = "") -> None:
-        self.device = device
+        self.device = device or self.device_path
 
     def open(self) -> Device:
+        for look in self.before_open:
+            look()
         if self.absent:
             raise self.absent.pop(0)
         type(self).opened += 1
@@ -72,10 +80,12 @@ class Scripted(Driver):
 
 @pytest.fixture(autouse=True)
 def fresh_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(retry, "PAUSES_S", (0.0,))
     Scripted.stop = Stop()
     for name in ("script", "absent", "last"):
         setattr(Scripted, name, [])
+    Scripted.before_open = []
+    Scripted.device_path = ""
     Scripted.opened = Scripted.closed = 0
 
 
@@ -179,6 +189,24 @@ def test_a_time_of_day_travels_as_an_anchor_and_not_more_often_than_every_ten_se
     assert numbers(found) == [0, 1, 2]
 
 
+def test_a_second_pulse_vouches_at_once_for_what_was_only_the_receivers_word(
+    tmp_path: Path,
+) -> None:
+    pulse = {"utc_source": "pps", "utc_uncertainty_ns": 20}
+    Scripted.script = [
+        sample(0, utc_ns=1, utc_uncertainty_ns=50),
+        sample(1, utc_ns=2, **pulse),
+        sample(2, utc_ns=3, **pulse),
+        sample(3, utc_ns=4, utc_uncertainty_ns=50),
+    ]
+    found = run(tmp_path)
+    anchors = [Anchor.unpack(raw) for header, raw in found if header.kind == record.ANCHOR]
+    assert [(one.utc_ns, one.uncertainty_ns, one.source) for one in anchors] == [
+        (1, 50, "gps"),
+        (2, 20, "pps"),
+    ]
+
+
 def test_the_next_process_goes_on_numbering_where_the_last_one_stopped(tmp_path: Path) -> None:
     Scripted.script = [sample(0), sample(1)]
     run(tmp_path)
@@ -207,6 +235,66 @@ def test_a_driver_that_breaks_in_its_own_way_ends_the_process_and_lets_go(tmp_pa
     Scripted.stop = Stop()
     Scripted.script = []
     assert numbers(run(tmp_path)) == [0]
+
+
+def test_a_device_is_closed_at_once_when_it_is_lost(tmp_path: Path) -> None:
+    Scripted.script = [sample(0), DeviceLostError("unplugged")]
+    closed_at_reopen: list[int] = []
+    Scripted.before_open = [lambda: closed_at_reopen.append(Scripted.closed)]
+    run(tmp_path)
+    assert closed_at_reopen == [0, 1]
+
+
+def test_pauses_grow_while_a_device_only_opens_and_shrink_when_it_gives_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(retry, "PAUSES_S", (1.0, 2.0, 3.0))
+    monkeypatch.setattr(Retry, "_pause", lambda self, stop, pause_s: paused.append(pause_s))
+    lost = DeviceLostError("loose plug")
+    Scripted.script = [lost, lost, lost, lost, sample(0), lost]
+    assert events(run(tmp_path)).count("lost") == 2  # said once for each time that it was gone
+    assert paused == [1.0, 2.0, 3.0, 3.0, 1.0]
+
+
+def test_the_pauses_never_exceed_five_seconds() -> None:
+    assert list(PAUSES_S) == sorted(PAUSES_S)
+    assert PAUSES_S[-1] == 5.0
+
+
+def test_a_device_that_appears_ends_the_pause_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "PAUSES_S", (300.0,))  # longer than this test may take
+    node = tmp_path / "dev" / "imu"
+    Scripted.device_path = str(node)
+    Scripted.absent = [DeviceAbsentError("nothing there")]
+    Scripted.script = [sample(0)]
+
+    def appear() -> None:
+        node.parent.mkdir()
+        node.touch()
+
+    plug = threading.Timer(0.3, appear)
+    plug.start()
+    found = run(tmp_path)
+    plug.join()
+    assert events(found) == ["lost", "opened", "stopped"]
+    assert numbers(found) == [0]
+
+
+def test_a_stuck_device_ends_the_lane_which_says_so(tmp_path: Path) -> None:
+    Scripted.script = [sample(0), StuckDeviceError("no frame for 3 s"), sample(1)]
+    one = Lane(settings(tmp_path), "imu")
+    one.run(Scripted.stop)
+    one.close()
+    assert one.is_stuck
+    assert not Scripted.stop.is_set()
+    assert Scripted.opened == 1
+    assert events(held(tmp_path)) == ["opened", "stuck"]
+    sign = status.read(tmp_path, "lane-imu")
+    assert sign is not None
+    assert sign["state"] == "stuck: no frame for 3 s"
 
 
 def test_two_processes_of_one_lane_do_not_meet(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from recorder import command
-from recorder.clock import boot_id
+from recorder.clock import boot_id, system_anchor
 from recorder.errors import RecorderError
 from recorder.record import EVENT
 from recorder.ring import RingReader
@@ -23,6 +23,7 @@ from recorder.service import Stop
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
 from recorder.spooler import Spooler
+from recorder.time_model import TimeModel
 from tests.recorder.building import (
     Machine,
     Producer,
@@ -394,7 +395,7 @@ def test_a_session_of_another_boot_ends_as_power_loss_and_a_new_one_begins(tmp_p
         for _ in range(5):
             old.producer.put(3)
         old.commit()
-        old.recording.beat([])
+        old.recording.beat(TimeModel([system_anchor()]))
         old.recording.commit()
         utc_ns = old.recording.session.heartbeat_utc_ns
     spooler = Spooler(one.config)

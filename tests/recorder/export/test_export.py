@@ -172,7 +172,9 @@ def test_every_imu_row_is_in_the_parquet_file_with_its_time(
         assert row["header"]["sample_counter"] == number
         assert row["timestamp_ns"] == 1_700_000_000_000_000_000 + number * PERIOD_NS
     assert found.is_whole
-    assert (found.clock_source, found.uncertainty_ns) == ("gps", 1000)
+    # The one anchor's bound, and 600 ppm over the 399 periods behind it.
+    assert found.clock_source == "gps"
+    assert found.uncertainty_ns == 1000 + 399 * PERIOD_NS * 6 // 10_000
     assert [(one.lane, one.files, one.rows, one.missing) for one in found.lanes] == [
         ("imu", ["imu.parquet"], 400, 0)
     ]
@@ -183,6 +185,7 @@ def test_the_session_record_lies_beside_the_rows(recorder: Recorder, tmp_path: P
     export_session(recorder.spool, ID, tmp_path / "out", "csv")
     stored = read_record(tmp_path / "out")
     export = stored.pop("export")
+    assert stored.pop("marks") == []
     assert stored == json.loads(json.dumps(recorder.spool.session(ID).to_dict()))
     assert (stored["id"], stored["state"], stored["lanes"][0]["stored"]) == (ID, "closed", 400)
     assert export["lanes"][0]["rows"] == 400
@@ -228,7 +231,8 @@ def pictures_recording(recorder: Recorder) -> list[bytes]:
     ring = recorder.ring(CAMERA)
     for number, picture in enumerate(pictures):
         at_ns = FIRST_NS + number * 100_000_000
-        sample = camera.sample(number, at_ns, 640, 480, picture)
+        shot = camera.Shot(number, at_ns, (640, 480))
+        sample = camera.sample(shot, picture, camera.Lost())
         put(ring, 1, [bytes(part) for part in sample.payload], at_ns, 0)
     recorder.store(ring)
     ring.close()

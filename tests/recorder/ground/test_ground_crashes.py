@@ -123,6 +123,22 @@ def test_a_stream_that_rests_outlives_its_clients_pings(tmp_path, bench, monkeyp
         assert known(client.describe_topic("drive/notes")).row_count == 2
 
 
+def test_memory_is_given_back_when_the_last_stream_is_over_and_not_before(
+    tmp_path, bench, monkeypatch
+):
+    given_back: list[int] = []
+    monkeypatch.setattr(beat, "INTERVAL_S", 0.02)
+    with GroundStation(tmp_path) as station, MosaicoClient.connect_url(station.url) as client:
+        monkeypatch.setattr(beat, "give_back", lambda: given_back.append(station.open_uploads))
+        _, uuid = bench.drive(client)
+        with client.open_put("drive/notes", uuid, bench.schema) as stream:
+            stream.write(bench.batch(1))
+            beats = station._flight.beat._beats
+            wait_until(lambda: max(beats.values(), default=0) >= 5)
+            assert given_back == []
+        wait_until(lambda: given_back == [0])
+
+
 def test_folders_that_the_catalogue_forgot_are_removed_at_the_next_start(tmp_path):
     with GroundStation(tmp_path):
         pass

@@ -15,7 +15,7 @@ from typing import Any
 from drivers import camera
 from drivers.base import Field
 from recorder import record
-from recorder.clock import anchor_now, boot_id, boot_ns
+from recorder.clock import boot_id, boot_ns, system_anchor
 from recorder.config import MIB, Config, Lane, Upload, Vehicle
 from recorder.config import Spool as SpoolSettings
 from recorder.mosaico import MosaicoClient
@@ -27,6 +27,7 @@ from recorder.session.session import Session
 from recorder.spool.journal import Journal
 from recorder.spool.recording import Recording
 from recorder.spool.spool import Spool
+from recorder.time_model import TimeModel
 from tests.known import known
 
 SCALE = 9.80665 / 8192
@@ -63,10 +64,16 @@ GPS = LaneSchema(
 )
 CAMERA = LaneSchema("camera", "cam", "CompressedImage", 10.0, 0.01, camera.FIELDS, camera.BLOB)
 SCHEMAS = (GPS, IMU, CAMERA)
-PICTURE = struct.Struct("<QIHH")
+_PICTURE = struct.Struct("<QIHH")
 #: What `flat` makes of NaN, which equals nothing.
 NAN = "nan"
 FIX = struct.Struct("<qddddbHH")
+
+
+def picture_row(number: int, picture: bytes) -> bytes:
+    """Return the row in front of a picture; what the uploader does not use of it is zero."""
+    known = _PICTURE.pack(number, zlib.crc32(picture), 640, 480)
+    return known + bytes(CAMERA.row_bytes - len(known))
 
 
 class Drive:
@@ -143,7 +150,7 @@ class Drive:
             at_ns = self._next_ns("camera")
             picture = self.random.randbytes(size_bytes)
             number = len(self.rows["camera"])
-            row = PICTURE.pack(number, zlib.crc32(picture), 640, 480)
+            row = picture_row(number, picture)
             seqno = self._put(CAMERA, [row, picture], 1, at_ns)
             self._book("camera", at_ns, seqno, {"data": picture, "format": "jpeg"})
 
@@ -186,14 +193,16 @@ class Drive:
 
     def tell_time(self, utc_ns: int = UTC_NS) -> None:
         """A GPS said what time it was when the session was announced."""
-        anchor = anchor_now(self.start_ns, utc_ns, 1000, "gps")
+        # Without the raw clock: how far NTP slewed this machine's is nothing that tests can know.
+        anchor = record.Anchor(self.start_ns, 0, utc_ns, 1000, "gps")
         log = Journal(self.spool.anchors_path(boot_id().hex()))
         log.record(vars(anchor))
         log.close()
 
     def beat(self) -> None:
         """Give a heartbeat and commit; readers may see it all."""
-        self.recording.beat(self.spool.anchors(boot_id().hex()))
+        anchors = self.spool.anchors(boot_id().hex())
+        self.recording.beat(TimeModel(anchors or [system_anchor()]))
         self.commit()
 
     def commit(self) -> None:

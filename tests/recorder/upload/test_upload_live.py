@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -210,6 +211,24 @@ def test_the_process_waits_for_the_spool_and_ends_at_once_when_told(tmp_path):
     thread.join(10)
     assert not thread.is_alive()
     assert (sign["state"], sign["drained"]) == ("waiting", False)
+
+
+def test_the_process_carries_arrow_and_neither_numpy_nor_pandas(tmp_path):
+    config = settings.Config(
+        lanes=[settings.Lane(name="imu", driver="mpu6050")],
+        spool=settings.Spool(directory=tmp_path / "data", run_dir=tmp_path / "run"),
+        upload=settings.Upload(server="grpc://127.0.0.1:1"),
+    )
+    command = [sys.executable, "-m", "recorder.uploader", settings.to_json(config)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _sign(config, "state", "waiting"))
+            carried = Path(f"/proc/{process.pid}/maps").read_text()
+        finally:
+            process.terminate()
+    assert "libarrow_flight" in carried
+    assert "numpy" not in carried
+    assert "pandas" not in carried
 
 
 def test_the_service_uploads_and_says_so_and_survives_a_server_that_comes_late(drive, tmp_path):

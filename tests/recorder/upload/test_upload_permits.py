@@ -23,7 +23,7 @@ from recorder.spool.pins import UNPIN, Pin
 from recorder.upload import route, wake
 from recorder.upload.permit import Permit
 from recorder.upload.traffic import CapReachedError, Traffic
-from recorder.uploader import Asked, Uploader, main, upload_once
+from recorder.uploader import PAUSES_S, Asked, Process, Uploader, main, upload_once
 from tests.known import known
 from tests.recorder.building import free_port, wait_until
 from tests.recorder.upload.made import differences, server_rows
@@ -236,6 +236,19 @@ def test_the_newest_goes_first_if_asked_and_the_pinned_before_all(drive, station
     ]  # fmt: skip
 
 
+def test_small_lanes_go_before_the_camera_and_the_commit_mark_last(drive, station):
+    drive.tell_time()
+    drive.camera(2)  # acquired first, and its name is the first of the alphabet
+    drive.imu(2)
+    drive.gps(2)
+    drive.end()
+    config = drive.config(station.url)
+    assert upload_once(config).done == [drive.id]
+    entries = journal.read(config.upload_dir / drive.id)
+    lanes = [one["lane"] for one in entries if one["entry"] == "planned"]
+    assert lanes == ["gps", "imu", "camera", "recorder/session", "recorder/summary"]
+
+
 def test_only_the_session_that_was_asked_for_is_sent(drive, station):
     ids = three_sessions(drive)
     assert upload_once(drive.config(station.url), asked=Asked(ids[1])).done == [ids[1]]
@@ -309,6 +322,37 @@ def test_whoever_waits_long_for_a_server_is_woken_at_once(drive, tmp_path, monke
             wake.tell(config.spool.run_dir / wake.SOCKET, wake.NOW)
             wait_until(lambda: sign_of(config)["drained"])
             assert sequences(station.url)
+
+
+def test_pauses_grow_to_five_minutes_and_no_two_vehicles_keep_step(drive):
+    process = Process(drive.config("grpc://127.0.0.1:1"), Stop())
+    try:
+        pauses_s = [process._failed("away", "nobody there") for _ in range(30)]
+    finally:
+        process.close()
+    steps_s = [*PAUSES_S, *[PAUSES_S[-1]] * 30]
+    assert all(step <= one <= 2 * step for one, step in zip(pauses_s, steps_s, strict=False))
+    assert max(pauses_s) <= 300
+    assert len(set(pauses_s)) == len(pauses_s)
+
+
+def test_a_key_file_that_others_can_use_is_told_and_used_only_when_it_is_mended(
+    drive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("recorder.uploader.REFUSED_PAUSE_S", 0.1)
+    record(drive)
+    file = tmp_path / "key"
+    with GroundStation(tmp_path / "ground", check_keys=True) as station:
+        file.write_text(station.keys.create(["read", "write"]))
+        file.chmod(0o640)
+        config = drive.config(station.url, key_file=file)
+        with running(config):
+            wait_until(lambda: is_in(config, "parked"))
+            assert "others can use this API key (mode 0640)" in sign_of(config)["error"]
+            assert station.catalogue.sequences() == []
+            file.chmod(0o600)
+            wait_until(lambda: sign_of(config)["drained"])
+        assert len(station.catalogue.sequences()) == 1
 
 
 def test_the_process_that_runs_is_told_to_let_a_session_pass_the_cap(drive, station):

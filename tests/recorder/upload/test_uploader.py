@@ -342,8 +342,8 @@ def test_the_life_sign_says_when_everything_is_sent(drive, station):
     assert sign["done"] == [drive.id]
 
 
-def test_letting_go_of_what_was_read_changes_no_row(drive, station, monkeypatch):
-    monkeypatch.setattr("recorder.upload.memory._KEPT_BYTES", 0)
+def test_reading_in_small_pieces_changes_no_row(drive, station, monkeypatch):
+    monkeypatch.setattr("recorder.spool.window.WINDOW_BYTES", 1)
     record(drive)
     upload_once(drive.config(station.url))
     name = sequence(station.url).name

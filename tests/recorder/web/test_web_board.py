@@ -13,7 +13,7 @@ from recorder.session.ledger import CAUSES, LaneLedger
 from recorder.session.session import Session
 from recorder.spool.pace import Pace
 from recorder.web import metrics
-from recorder.web.board import Board
+from recorder.web.board import LEVELS, Board
 from recorder.web.meter import WINDOW_NS, Meter
 
 S = 1_000_000_000
@@ -159,7 +159,50 @@ def test_a_spooler_that_cannot_write_is_in_trouble(
     state = trouble or "recording aaaaaaaa"
     facts = {"session": session().to_dict(), "state": state, "trouble": trouble}
     status.publish(settings.spool.run_dir, "spool", facts)
-    assert Board(settings).look()["spool"]["is_in_trouble"] is is_in_trouble
+    board = Board(settings).look()
+    assert board["spool"]["is_in_trouble"] is is_in_trouble
+    assert f"recorder_spool_in_trouble {int(is_in_trouble)}\n" in metrics.text(board)
+
+
+KEPT = {
+    "uploading": "good",
+    "idle": "good",
+    "held": "warn",
+    "away": "warn",
+    "parked": "bad",
+    "disk": "bad",
+}
+
+
+def test_the_page_on_the_upload_names_every_state() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "upload.md").read_text()
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert named - {"push", "push_batch"} == {*KEPT, "waiting"}
+    assert {state for state, level in KEPT.items() if level != "good"} == set(LEVELS)
+
+
+@pytest.mark.parametrize(("state", "level"), KEPT.items())
+def test_what_keeps_the_uploader_is_told_with_its_reason(
+    settings: config.Config, state: str, level: str
+) -> None:
+    facts = {"state": state, "error": "why", "parked": {"a" * 36: "refused"}, "month_bytes": 7}
+    status.publish(settings.spool.run_dir, "upload", {**facts, "capped": {"b" * 36: "the cap"}})
+    board = Board(settings).look()
+    upload = board["upload"]
+    assert (upload["state"], upload["error"], upload["level"]) == (state, "why", level)
+    assert upload["waits"] == [
+        {"session": "b" * 36, "reason": "the cap"},
+        {"session": "a" * 36, "reason": "refused"},
+    ]
+    told = metrics.text(board)
+    assert f'recorder_upload_state{{state="{state}"}} 1\n' in told
+    assert "recorder_upload_sessions_waiting 2\n" in told
+    assert "recorder_upload_month_bytes 7\n" in told
 
 
 def test_the_metrics_are_well_formed_and_each_is_declared_once(settings: config.Config) -> None:

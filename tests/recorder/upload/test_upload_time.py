@@ -1,0 +1,134 @@
+"""The time of an upload: none at all, or one that becomes known late."""
+
+from __future__ import annotations
+
+import random
+
+from recorder.clock import anchor_now, boot_id, boot_ns
+from recorder.mosaico import MosaicoClient
+from recorder.record import Anchor
+from recorder.service import Stop
+from recorder.spool.journal import Journal
+from recorder.uploader import Uploader, upload_once
+from tests.known import known
+from tests.recorder.upload.made import UTC_NS, Drive
+
+S = 1_000_000_000
+
+
+def say(drive: Drive, *anchors: Anchor) -> None:
+    log = Journal(drive.spool.anchors_path(boot_id().hex()))
+    for one in anchors:
+        log.record(vars(one))
+    log.close()
+
+
+def facts_of_parts(url, lane):
+    with MosaicoClient.connect_url(url) as client:
+        (name,) = client.sequences()
+        topics = known(client.describe_sequence(name)).topics
+        found = [known(client.describe_topic(one.locator)).user_metadata for one in topics]
+        mine = [one["recorder"] for one in found if one["recorder"].get("lane") == lane]
+        return sorted(mine, key=lambda one: one["part"])
+
+
+def test_boots_whose_clocks_began_in_1970_get_names_that_differ(tmp_path, station):
+    ids = []
+    for number in (1, 2):
+        drive = Drive(tmp_path / str(number))
+        drive.random = random.Random(number)
+        drive.recording.close()
+        drive.begin()
+        say(drive, anchor_now(drive.start_ns, 5 * S, 0, "none"))
+        drive.imu(3)
+        drive.end()
+        upload_once(drive.config(station.url))
+        ids.append(drive.id)
+    with MosaicoClient.connect_url(station.url) as client:
+        names = sorted(client.sequences())
+        sources = [
+            known(client.describe_topic(f"{name}/imu")).user_metadata["recorder"]["clock_source"]
+            for name in names
+        ]
+    assert names == sorted(f"car-7-19700101T000005Z-{one[:8]}" for one in ids)
+    assert sources == ["none", "none"]
+
+
+def test_what_was_recorded_before_the_first_fix_gets_right_times_and_a_bound(drive, station):
+    begin = drive.start_ns
+    drive.imu(40)
+    clocks = [anchor_now(begin + i * 10 * S, 12 * S, 0, "none") for i in range(7)]
+    fixes = [anchor_now(begin + at * S, UTC_NS + at * S, 100_000_000, "gps") for at in (60, 70, 80)]
+    say(drive, *clocks, *fixes)
+    drive.end()
+    upload_once(drive.config(station.url))
+    (facts,) = facts_of_parts(station.url, "imu")
+    assert facts["clock_source"] == "gps"
+    # 60 s at the 100 ppm that an oscillator may be off.
+    assert 105_000_000 <= facts["clock_uncertainty_ns"] <= 107_000_000
+    with MosaicoClient.connect_url(station.url) as client:
+        (name,) = client.sequences()
+        stamps = [
+            one
+            for batch in client.read(f"{name}/imu")
+            for one in batch.column("timestamp_ns").to_pylist()
+        ]
+    due = [row["boot_ns"] - begin + UTC_NS for row in drive.rows["imu"]]
+    assert max(abs(a - b) for a, b in zip(stamps, due, strict=True)) < 10_000
+
+
+def test_the_final_record_says_how_well_the_time_is_known(drive, station):
+    say(drive, anchor_now(drive.start_ns, UTC_NS, 40_000_000, "ntp"))
+    drive.imu(3)
+    drive.end()
+    upload_once(drive.config(station.url))
+    with MosaicoClient.connect_url(station.url) as client:
+        (name,) = client.sequences()
+        sequence = known(client.describe_sequence(name)).user_metadata["recording"]
+        summary = known(client.describe_topic(f"{name}/recorder/summary")).user_metadata
+    final = summary["session"]
+    assert (sequence["clock_source"], final["clock_source"]) == ("ntp", "ntp")
+    for bound_ns in (sequence["clock_uncertainty_ns"], final["utc_uncertainty_ns"]):
+        assert 40_000_000 <= bound_ns < 41_000_000
+    assert final["heartbeat_boot_ns"] <= boot_ns()
+
+
+def test_a_time_that_becomes_known_too_late_is_restated_from_the_next_part_on(drive, station):
+    drive.recording.close()
+    drive.begin(10)
+    say(drive, anchor_now(drive.start_ns, 5 * S, 0, "none"))
+    drive.imu(40)
+    drive.beat()
+    config = drive.config(station.url, mode="live", part_s=1.0, time_wait_s=5)
+    uploader = Uploader(config, Stop())
+    try:
+        drain(uploader)
+        fix_ns = drive.start_ns + 3 * S
+        say(drive, anchor_now(fix_ns, UTC_NS + 3 * S, 100_000_000, "gps"))
+        drive.imu(40)
+        drive.end()
+        drain(uploader)
+    finally:
+        uploader.close()
+    facts = facts_of_parts(station.url, "imu")
+    assert [one["clock_source"] for one in facts] == ["none"] * 2 + ["gps"] * 2
+    assert [one["clock_uncertainty_ns"] is None for one in facts] == [True] * 2 + [False] * 2
+    with MosaicoClient.connect_url(station.url) as client:
+        (name,) = [one for one in client.sequences() if "car-7" in one]
+        parts = [
+            [
+                one
+                for batch in client.read(f"{name}/imu/p{number:06d}")
+                for one in batch.column("timestamp_ns").to_pylist()
+            ]
+            for number in range(4)
+        ]
+    due = [row["boot_ns"] - drive.start_ns for row in drive.rows["imu"]]
+    assert [*parts[0], *parts[1]] == [5 * S + one for one in due[:400]]
+    errors = [a - b - UTC_NS for a, b in zip([*parts[2], *parts[3]], due[400:], strict=True)]
+    assert max(map(abs, errors)) < 10_000_000
+
+
+def drain(uploader):
+    while uploader.work():
+        pass

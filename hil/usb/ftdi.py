@@ -57,6 +57,7 @@ class Ftdi(UsbDevice):
         self._status = READY
         self._latency_ms = 16
         self._is_there = threading.Event()
+        self._thread: threading.Thread | None = None
         self._dice = random.Random(0)
 
     def configuration(self) -> bytes:
@@ -89,11 +90,15 @@ class Ftdi(UsbDevice):
         self.host_baud = None
         self._waiting.clear()
         self._is_there.set()
-        threading.Thread(target=self._answer, daemon=True).start()
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
 
     def unplugged(self) -> None:
-        """Forget everything."""
+        """Answer nobody any more."""
         self._is_there.clear()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def feed(self, data: bytes) -> None:
         """Take what the device behind it sends, at the line's own pace."""

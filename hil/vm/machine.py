@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hil.vm.image import Image
 
-PATIENCE_S, BOOT_S, POLL_S = 60.0, 240.0, 0.2
+PATIENCE_S, BOOT_S, COPY_S, POLL_S = 120.0, 300.0, 120.0, 0.2
+#: What devices can be plugged into; a saved machine can be woken by one with the same only.
+PORTS = ("gps", "imu", "camera")
+SAVED = "ready"
 
 
 class Machine:
-    """A machine that boots from a copy of an image; a context manager.
+    """A machine that starts from a copy of an image; a context manager.
+
+    Everything in it happens at the pace of an emulated processor. It has no network.
 
     Args:
-        image: what it boots from; it stays as it is.
-        ports: names of the USB sockets that it has (`socket_path`).
+        image: what it starts from; it stays as it is.
+        more: further arguments for QEMU.
+        words: further words for the kernel, where it boots.
     """
 
-    def __init__(self, image: Image, ports: Sequence[str] = ()) -> None:
+    def __init__(self, image: Image, more: Sequence[str] = (), words: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="recorder-vm-"))
+        self._image = image
         self._disk = self.folder / "disk.qcow2"
-        back = ["-b", str(image.disk), "-F", "raw"]
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *back, self._disk], check=True)
         self._command = [
             *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-            *("-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1"),
+            *("-append", f"console=ttyS0 root=/dev/vda rw quiet panic=-1 {words}"),
             *("-serial", f"file:{self.folder}/console"),
             *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
             *("-drive", f"file={self._disk},if=none,id=root,format=qcow2,cache=unsafe"),
@@ -46,10 +53,11 @@ class Machine:
             *("-device", "virtserialport,chardev=agent,name=recorder.bench"),
             *("-device", "virtio-rng-pci", "-device", "qemu-xhci,id=xhci"),
         ]
-        for name in ports:
+        for name in PORTS:
             place = self.socket_path(name)
             self._command += ["-chardev", f"socket,id={name},path={place},server=on,wait=off"]
             self._command += ["-device", f"usb-redir,chardev={name},bus=xhci.0"]
+        self._command += more
         self._process: subprocess.Popen[bytes] | None = None
         self._agent: socket.socket | None = None
         self._said = b""
@@ -58,16 +66,62 @@ class Machine:
         """Return the socket that a device is plugged into."""
         return self.folder / f"{port}.usb"
 
-    def boot(self) -> float:
-        """Switch it on, and return the seconds until its agent answers."""
+    def boot(self, powered: Callable[[], None] | None = None) -> float:
+        """Switch it on, and return the seconds until its agent answers.
+
+        Args:
+            powered: called as soon as it has power, such as to plug devices in.
+        """
+        back = ["-b", str(self._image.disk), "-F", "raw"]
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *back, self._disk], check=True)
         begin_s = time.monotonic()
+        self._start()
+        if powered is not None:
+            powered()
+        self._answer(BOOT_S)  # its greeting
+        return time.monotonic() - begin_s
+
+    def wake(self, saved: Path) -> float:
+        """Go on where another machine was saved, and return the seconds that it took.
+
+        Its clock stood still meanwhile, and is set to the time that it is.
+        """
+        begin_s = time.monotonic()
+        subprocess.run(["cp", "--sparse=always", str(saved), self._disk], check=True)
+        self._start("-loadvm", SAVED)
+        self.run(f"date --set=@{time.time():.3f}")
+        return time.monotonic() - begin_s
+
+    def save(self, place: Path) -> None:
+        """Save it as it is, for others to `wake` from, and switch it off."""
+        said = self.monitor(f"savevm {SAVED}")
+        if said:
+            raise RuntimeError(f"the machine is not saved: {said}")
+        self._stop()
+        shutil.move(self._disk, place)
+
+    def _start(self, *more: str) -> None:
         with (self.folder / "errors").open("wb") as errors:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+                [*self._command, *more], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
             )
         self._agent = self._connect(self.folder / "agent")
-        self._answer(BOOT_S)
-        return time.monotonic() - begin_s
+
+    def monitor(self, command: str) -> str:
+        """Give QEMU itself a command, and return what it said."""
+        asked: tuple[tuple[str, dict[str, str]], ...] = (
+            ("qmp_capabilities", {}),
+            ("human-monitor-command", {"command-line": command}),
+        )
+        with self._connect(self.folder / "qmp") as one, one.makefile("rw") as talk:
+            talk.readline()  # its greeting
+            for execute, arguments in asked:
+                talk.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
+                talk.flush()
+                while "return" not in (answer := json.loads(talk.readline())):
+                    if "error" in answer:
+                        raise RuntimeError(f"{command}: {answer['error']}")
+        return str(answer["return"]).strip()
 
     def _connect(self, path: Path) -> socket.socket:
         deadline_s = time.monotonic() + PATIENCE_S
@@ -129,8 +183,13 @@ class Machine:
         """Write a file in it."""
         self._ask({"put": path, "data": base64.b64encode(text.encode()).decode()}, PATIENCE_S)
 
-    def close(self) -> None:
-        """Switch it off and remove everything; may be called twice."""
+    def take(self, folder: str, place: Path) -> None:
+        """Copy a folder of it out of it, by way of an archive."""
+        archive = base64.b64decode(self.run(f"tar -C {folder} -cz . | base64 -w 0", COPY_S))
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(place, filter="data")
+
+    def _stop(self) -> None:
         if self._agent is not None:
             self._agent.close()
             self._agent = None
@@ -138,6 +197,10 @@ class Machine:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def close(self) -> None:
+        """Cut its power and remove everything; may be called twice."""
+        self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Machine:

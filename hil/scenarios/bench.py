@@ -1,0 +1,114 @@
+"""The machine with what is plugged into it: what scenarios are played on."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hil.scenarios.recording import Recording
+from hil.usb.redir import Plug
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hil.usb.device import UsbDevice
+    from hil.vm.machine import Machine
+
+RUN_DIR, SPOOL = "/run/recorder", "/var/lib/recorder/spool"
+PATIENCE_S, POLL_S = 90.0, 0.2
+
+
+class Sensor(Protocol):
+    """A device model with a USB plug."""
+
+    usb: UsbDevice
+
+    def close(self) -> None:
+        """Switch it off."""
+
+
+class Bench:
+    """A machine that records, and the plugs of its sensors.
+
+    Args:
+        machine: it runs.
+        sensors: by the port into which they go; none is plugged in yet.
+        folder: for what is taken out of the machine.
+    """
+
+    def __init__(self, machine: Machine, sensors: Mapping[str, Any], folder: Path) -> None:
+        self.machine = machine
+        self.sensors = sensors
+        self._folder = folder
+        self._plugs = {
+            name: Plug(sensor.usb, machine.socket_path(name)) for name, sensor in sensors.items()
+        }
+        self._faulted_s = time.monotonic()
+        #: What is told of the scenario at the end, beside what was recorded.
+        self.told: list[str] = []
+
+    def plug(self, *names: str) -> None:
+        """Plug sensors in."""
+        for name in names:
+            self._plugs[name].insert()
+        self.now()
+
+    def pull(self, name: str) -> None:
+        """Pull a sensor's plug."""
+        self._plugs[name].pull()
+
+    def now(self) -> None:
+        """Note that what a lane recovers from is over at this moment."""
+        self._faulted_s = time.monotonic()
+
+    def sign(self, lane: str) -> dict[str, Any]:
+        """Return a lane's life sign; nothing if it never gave one."""
+        code, said = self.machine.try_(f"cat {RUN_DIR}/status/lane-{lane}.json")
+        found: dict[str, Any] = {} if code else json.loads(said)
+        return found
+
+    def until(self, lane: str, what: str, holds: Any) -> dict[str, Any]:
+        """Wait until a lane's life sign is as it should be, and return it."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            sign = self.sign(lane)
+            if sign and holds(sign):
+                return sign
+            assert time.monotonic() < deadline_s, f"{lane} is not {what}: {sign}"
+            time.sleep(POLL_S)
+
+    def records(self, lane: str, rows: int = 20, what: str = "") -> int:
+        """Wait until a lane has recorded some rows more, and return how many it has.
+
+        Args:
+            lane: the lane.
+            rows: how many more.
+            what: if given, the time since `now` until the first of them is told with it.
+        """
+        begun = self.sign(lane).get("samples", 0)
+        if what:
+            self.until(lane, "recording", lambda sign: sign["samples"] > begun)
+            self.told.append(f"{what}: records after {time.monotonic() - self._faulted_s:.1f} s")
+        sign = self.until(lane, "recording", lambda sign: sign["samples"] >= begun + rows)
+        return int(sign["samples"])
+
+    def state(self, lane: str, word: str) -> None:
+        """Wait until a lane says a word of its state."""
+        self.until(lane, word, lambda sign: word in sign["state"])
+
+    def recording(self) -> Recording:
+        """End the recording, and take it out of the machine."""
+        self.machine.run("systemctl stop recorder.target 'recorder-*.service'")
+        place = self._folder / "spool"
+        place.mkdir()
+        self.machine.take(SPOOL, place)
+        return Recording(place)
+
+    def close(self) -> None:
+        """Pull every plug and switch every sensor off."""
+        for plug in self._plugs.values():
+            plug.pull()
+        for sensor in self.sensors.values():
+            sensor.close()

@@ -1,0 +1,163 @@
+"""What is plugged into the machine: the models of `drivers.sim` behind USB devices."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import os
+import select
+import termios
+import threading
+import time
+import tty
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from drivers.sim.mpu6050_chip import Mpu6050Chip
+from drivers.sim.nmea_render import Fix, render
+from drivers.sim.pictures import Pictures
+from drivers.sim.receiver import POWER_ON_NS, Burst, Receiver
+from drivers.sim.vehicle import START_UTC_NS, Vehicle
+from hil.usb.ftdi import Ftdi
+from hil.usb.i2c_tiny import I2cTinyUsb
+from hil.usb.uvc import Uvc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SECOND_NS, TENTH_NS = 1_000_000_000, 100_000_000
+ADDRESS = 0x68
+BAUD = 115_200
+SPEEDS = {9600: termios.B9600, 38_400: termios.B38400, 115_200: termios.B115200}
+PATIENCE_S, NAP_S, READ_BYTES = 10.0, 0.05, 4096
+AXES = ("ax", "ay", "az", "wx", "wy", "wz")
+
+
+class Gps:
+    """A receiver behind a serial adapter: `Receiver`'s terminal, carried byte for byte.
+
+    Args:
+        folder: for its log.
+        fixes: what it knows, in order.
+        baud: of its line, 9600, 38,400 or 115,200.
+    """
+
+    def __init__(self, folder: Path, fixes: Sequence[Fix], baud: int = BAUD) -> None:
+        self.fixes = fixes
+        self._link = folder / "gps"
+        bursts = [
+            Burst(fix.utc_ns, number * TENTH_NS, render(fix)) for number, fix in enumerate(fixes)
+        ]
+        self.receiver = Receiver(bursts, self._link, folder / "gps.jsonl", baud)
+        self._said: list[bytes] = []
+        self.usb = Ftdi(baud, self._said.append)
+        self.stop = threading.Event()
+        self._threads = [threading.Thread(target=one) for one in (self._play, self._carry)]
+        for thread in self._threads:
+            thread.start()
+
+    def _play(self) -> None:
+        self.receiver.run(self.stop)
+
+    def _carry(self) -> None:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self._link.exists() and time.monotonic() < deadline_s:
+            self.stop.wait(NAP_S)
+        terminal = os.open(self._link, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        with contextlib.closing(os.fdopen(terminal, "rb+", buffering=0)) as line:
+            tty.setraw(terminal)
+            while not self.stop.is_set():
+                self._keep_speed(terminal)
+                while self._said:
+                    line.write(self._said.pop(0))
+                if select.select([line], [], [], NAP_S)[0]:
+                    self.usb.feed(line.read(READ_BYTES) or b"")
+
+    def _keep_speed(self, terminal: int) -> None:
+        """Listen at the receiver's own speed: what the machine hears of it the adapter decides."""
+        modes = termios.tcgetattr(terminal)
+        speed = SPEEDS[self.usb.baud]
+        if modes[5] != speed:
+            modes[4] = modes[5] = speed
+            termios.tcsetattr(terminal, termios.TCSANOW, modes)
+
+    def change_speed(self, baud: int) -> None:
+        """Let it speak at another speed from now on."""
+        self.receiver.unit.baud = self.usb.baud = baud
+
+    def close(self) -> None:
+        """Switch it off."""
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def drive(no_fix_s: float = 0, jump_s: float = 0, at_s: float = 0) -> list[Fix]:
+    """Return what a receiver knows ten times a second of a drive through a town from now on.
+
+    Args:
+        no_fix_s: as long as that it has no position.
+        jump_s: so far its time jumps,
+        at_s: behind so much of the drive.
+    """
+    # Whole tenths: a receiver says no finer time.
+    begin_utc_ns = (time.time_ns() + POWER_ON_NS) // TENTH_NS * TENTH_NS
+    found = []
+    for fix in Vehicle().fixes:
+        offset_ns = fix.utc_ns - START_UTC_NS
+        jumped_ns = int(jump_s * SECOND_NS) if offset_ns >= at_s * SECOND_NS else 0
+        utc_ns = begin_utc_ns + offset_ns + jumped_ns
+        is_known = offset_ns >= no_fix_s * SECOND_NS
+        found.append(replace(fix, utc_ns=utc_ns) if is_known else Fix(utc_ns))
+    return found
+
+
+class Imu:
+    """An MPU-6050 behind an I2C adapter; it rests when the adapter has no power.
+
+    Args:
+        folder: for its log.
+    """
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self._log = folder / "imu.csv"
+        self._begin_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        vehicle = Vehicle()
+        self.chip = Mpu6050Chip(
+            lambda at_ns: vehicle.at((at_ns - self._begin_ns) / SECOND_NS), self._log, **more
+        )
+        self.usb = I2cTinyUsb({ADDRESS: self.chip})
+
+    def rows(self) -> list[tuple[int, ...]]:
+        """Return every row that the chip made, in raw counts."""
+        with self.usb.lock:
+            self.chip.tick()
+        with self._log.open(encoding="ascii") as file:
+            return [tuple(int(row[axis]) for axis in AXES) for row in csv.DictReader(file)]
+
+    def close(self) -> None:
+        """Write its log to its end."""
+        self.chip.close()
+
+
+class Camera:
+    """A camera on USB whose pictures show their number."""
+
+    def __init__(self) -> None:
+        self.usb = Uvc(drawn)
+
+    def close(self) -> None:
+        """Switch it off."""
+        self.usb.unplugged()
+
+
+@functools.cache
+def _pictures(width: int, height: int) -> Pictures:
+    return Pictures(width, height)
+
+
+def drawn(width: int, height: int, number: int) -> bytes:
+    """Return the picture of a number, always the same."""
+    return _pictures(width, height).draw(number, number / 10)

@@ -1,0 +1,130 @@
+"""Scenarios of the box: all sensors at once, its clock, its disk, its processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.scenarios.scenario import (
+    NOTHING,
+    SOME,
+    Scenario,
+    command,
+    over,
+    pause,
+    plug,
+    pull,
+    records,
+    recovers,
+    signal,
+)
+
+if TYPE_CHECKING:
+    from hil.scenarios.bench import Bench
+    from hil.scenarios.recording import Recording
+
+ALL = ("gps", "imu", "camera")
+#: What is left of the disk, by one file that takes the rest.
+FILL = "fallocate -l $(df --output=avail -B1 /var/lib/recorder | tail -1) /var/lib/fill"
+
+
+#: The journal's own clock: seconds since the kernel began.
+STARTED = "journalctl --no-pager -o short-monotonic -u 'recorder*' | grep -E 'Started|announced'"
+MOST_OFF_NS = 1_000_000_000
+
+
+def was_killed_by_its_watchdog(_: Recording, bench: Bench) -> None:
+    """The journal says so."""
+    said = bench.machine.run("journalctl --no-pager -u recorder-lane@imu")
+    assert "Watchdog timeout" in said, said
+
+
+def knew_the_time(recording: Recording, bench: Bench) -> None:
+    """The session's time is the receiver's, although the box began with another."""
+    session = recording.session(recording.session_ids[-1])
+    row = recording.rows("gps")[0]
+    begun_ns = session.start_boot_ns
+    assert begun_ns is not None
+    assert session.start_utc_ns is not None
+    right_ns = row.values["utc_ns"] - (row.boot_ns - begun_ns)
+    assert abs(session.start_utc_ns - right_ns) < MOST_OFF_NS, session.clock_source
+    firsts = {lane: recording.ledger(lane).first_boot_ns or 0 for lane in ALL}
+    bench.told.append(
+        "kernel's start to first sample: "
+        + ", ".join(f"{lane} {first_ns / 1e9:.1f} s" for lane, first_ns in firsts.items())
+    )
+    bench.told.append(f"time by {session.clock_source}")
+    bench.told += bench.machine.run(STARTED).splitlines()
+
+
+SCENARIOS = (
+    Scenario(
+        "box-cold-boot",
+        "Power comes on with everything plugged in and a clock that is years behind.",
+        (records(*ALL), pause(15), records(*ALL)),
+        lost={
+            "gps": NOTHING,
+            "imu": {"lost_source": (0, 1000)},
+            "camera": NOTHING,
+        },
+        shows=knew_the_time,
+        is_short=True,
+        is_cold=True,
+        power_on=("-rtc", "base=2021-01-01T00:00:00"),
+    ),
+    Scenario(
+        "box-all",
+        "Three sensors at once; each is pulled while the others record, and disturbs none of them.",
+        (
+            *(plug(*ALL), records(*ALL)),
+            *(pull("gps"), plug("gps"), recovers("gps", "gps")),
+            *(pull("imu"), plug("imu"), recovers("imu", "imu")),
+            *(pull("camera"), plug("camera"), recovers("camera", "camera")),
+            records(*ALL),
+        ),
+        lost={
+            "gps": {"lost_absent": SOME},
+            "imu": {"lost_absent": SOME, "lost_source": (0, 200)},
+            "camera": {"lost_absent": SOME, "lost_broken": (0, 1)},
+        },
+        is_short=True,
+    ),
+    Scenario(
+        "box-clock-step",
+        "Somebody sets the clock back by an hour: the samples' own time goes on.",
+        (
+            *(plug("imu"), records("imu", rows=100)),
+            command('date --set="1 hour ago"'),
+            records("imu", rows=500),
+        ),
+        lost={"imu": NOTHING},
+    ),
+    Scenario(
+        "box-hung-lane",
+        "A lane that hangs is killed by its watchdog, and its successor counts what it missed.",
+        (
+            *(plug("imu"), records("imu", rows=100), signal("imu", "STOP"), over),
+            recovers("imu", "hung process, its watchdog's 15 s included", rows=100),
+        ),
+        lost={"imu": {"lost_absent": SOME, "lost_source": (0, 3000)}},
+        shows=was_killed_by_its_watchdog,
+    ),
+    Scenario(
+        "box-killed-spool",
+        "A spool that is killed goes on where it was, and nothing is lost meanwhile.",
+        (
+            *(plug("imu"), records("imu", rows=100)),
+            command("systemctl kill --signal=KILL recorder-spool"),
+            records("imu", rows=500),
+        ),
+        lost={"imu": NOTHING},
+    ),
+    Scenario(
+        "box-disk-full",
+        "A full disk costs nothing as long as the rings have room.",
+        (
+            *(plug("imu"), records("imu", rows=100), command(FILL), records("imu", rows=500)),
+            *(command("rm /var/lib/fill"), pause(5), records("imu", rows=500)),
+        ),
+        lost={"imu": NOTHING},
+    ),
+)

@@ -1,0 +1,104 @@
+"""The camera's scenarios."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drivers.sim.pictures import read_number
+from hil.scenarios.scenario import (
+    NOTHING,
+    SOME,
+    Scenario,
+    fault,
+    over,
+    pause,
+    plug,
+    pull,
+    records,
+    recovers,
+    signal,
+)
+from hil.usb.uvc import DAMAGED, LOST
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hil.scenarios.bench import Bench
+    from hil.scenarios.recording import Recording
+
+
+def spoil(camera: Any) -> None:
+    """Let one picture in ten be damaged, and one in ten be lost on the wire."""
+    camera.usb.spoil(DAMAGED, 0.1)
+    camera.usb.spoil(LOST, 0.1)
+
+
+def spare(camera: Any) -> None:
+    """Let all pictures come whole again."""
+    camera.usb.spoil(DAMAGED, 0)
+    camera.usb.spoil(LOST, 0)
+
+
+def agrees(recording: Recording, bench: Bench) -> None:
+    """What the camera did between the first picture and the last is what was counted."""
+    rows = recording.rows("camera")
+    first, last = (read_number(row.picture) for row in (rows[0], rows[-1]))
+    frames = [one for one in bench.sensors["camera"].usb.frames if first <= one.number <= last]
+    fates = [one.fate for one in frames]
+    assert set(fates) >= {DAMAGED, LOST}
+    assert len(frames) == last - first + 1, "the camera itself left pictures out"
+    counts = recording.losses("camera")
+    told = len(rows), counts.get("lost_broken", 0), counts.get("lost_source", 0)
+    assert told == (fates.count("sent"), fates.count(DAMAGED), fates.count(LOST))
+
+
+SCENARIOS = (
+    Scenario(
+        "camera-plug",
+        "Ten pictures a second from a real node, and none is lost.",
+        (plug("camera"), recovers("camera", "plug", rows=150)),
+        lost={"camera": NOTHING},
+        is_short=True,
+    ),
+    Scenario(
+        "camera-replug",
+        "A camera that is pulled while it streams comes back under the same name.",
+        (
+            *(plug("camera"), records("camera"), pull("camera"), pause(2)),
+            *(plug("camera"), recovers("camera", "plug")),
+        ),
+        lost={"camera": {"lost_absent": SOME, "lost_broken": (0, 1)}},
+    ),
+    Scenario(
+        "camera-stall",
+        "A camera that gives nothing and says nothing is found out, and opened again.",
+        (
+            *(plug("camera"), records("camera")),
+            fault("camera", lambda camera: camera.usb.stall(6)),
+            *(pause(6), over, recovers("camera", "stall")),
+        ),
+        lost={"camera": {"lost_absent": SOME, "lost_source": (0, 100)}},
+    ),
+    Scenario(
+        "camera-drops",
+        "Of pictures that are damaged or lost at random, the recording has the camera's own count.",
+        (
+            *(plug("camera"), records("camera"), fault("camera", spoil)),
+            records("camera", rows=300),
+            fault("camera", spare),
+            records("camera"),
+        ),
+        lost={"camera": {"lost_broken": SOME, "lost_source": SOME}},
+        shows=agrees,
+        is_short=True,
+    ),
+    Scenario(
+        "camera-slow-reader",
+        "What came while nobody took it is counted by the driver's numbers.",
+        (
+            *(plug("camera"), records("camera"), signal("camera", "STOP"), pause(4)),
+            *(signal("camera", "CONT"), over, recovers("camera", "slow reader")),
+        ),
+        lost={"camera": {"lost_source": SOME}},
+    ),
+)

@@ -1,0 +1,119 @@
+"""The receiver's scenarios."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from hil.scenarios.devices import Gps, drive
+from hil.scenarios.scenario import (
+    NOTHING,
+    SOME,
+    Scenario,
+    fault,
+    over,
+    pause,
+    plug,
+    pull,
+    records,
+    recovers,
+)
+
+if TYPE_CHECKING:
+    from hil.scenarios.bench import Bench
+    from hil.scenarios.recording import Recording
+
+HOUR_S = 3600
+NO_FIX_S = 25.0
+NOISE = bytes(range(128, 256)) * 20
+
+
+def has_no_stale_place(recording: Recording, _: Bench) -> None:
+    """Rows without a fix have no place, and are counted; rows with one follow."""
+    rows = recording.rows("gps")
+    without = [row for row in rows if math.isnan(row.values["position.x"])]
+    assert without, "there was no row without a fix"
+    assert without != rows, "there was no row with a fix"
+    assert {row.values["status.status"] for row in without} == {0}
+    assert recording.ledger("gps").invalid == len(without)
+
+
+def jumped(recording: Recording, _: Bench) -> None:
+    """The receiver's time jumped by an hour, and the rows' own went on."""
+    rows = recording.rows("gps")
+    pairs = list(itertools.pairwise(rows))
+    assert any(b.values["utc_ns"] - a.values["utc_ns"] > 3_000 * 10**9 for a, b in pairs)
+    assert all(0 < b.boot_ns - a.boot_ns < 10**10 for a, b in pairs)
+
+
+SCENARIOS = (
+    Scenario(
+        "gps-replug",
+        "A receiver that is pulled and plugged in again goes on, and what it missed is counted.",
+        (plug("gps"), records("gps"), pull("gps"), pause(2), plug("gps"), recovers("gps", "plug")),
+        lost={"gps": {"lost_absent": SOME}},
+        is_short=True,
+    ),
+    Scenario(
+        "gps-slow-line",
+        "The speed of a line at 38,400 baud is found.",
+        (plug("gps"), recovers("gps", "plug")),
+        lost={"gps": NOTHING},
+        sensors={"gps": lambda folder: Gps(folder, drive(), 38_400)},
+    ),
+    Scenario(
+        "gps-other-speed",
+        "A receiver whose line changes its speed is found again, and nothing of the noise is kept.",
+        (
+            plug("gps"),
+            records("gps"),
+            fault("gps", lambda gps: gps.change_speed(38_400)),
+            recovers("gps", "other speed"),
+        ),
+        lost={"gps": {"lost_absent": (0, 600), "lost_broken": (0, 600), "lost_source": (0, 600)}},
+    ),
+    Scenario(
+        "gps-garbage",
+        "Noise between sentences costs at most the epoch in which it stands.",
+        (
+            plug("gps"),
+            records("gps"),
+            fault("gps", lambda gps: gps.receiver.fault("garbage", data=NOISE)),
+            records("gps"),
+            fault("gps", lambda gps: gps.receiver.fault("flip")),
+            recovers("gps", "garbage"),
+        ),
+        lost={"gps": {"lost_broken": (0, 4), "lost_source": (0, 4)}},
+    ),
+    Scenario(
+        "gps-silence",
+        "A receiver that is silent for four seconds is no device that is gone.",
+        (
+            plug("gps"),
+            records("gps"),
+            fault("gps", lambda gps: gps.receiver.fault("silence", seconds=4)),
+            pause(4),
+            over,
+            recovers("gps", "silence", rows=30),
+        ),
+        lost={"gps": {"lost_source": (30, 50), "lost_absent": (0, 50)}},
+    ),
+    Scenario(
+        "gps-no-fix",
+        "Without a fix there is a sample without a place, and never the last place again.",
+        (plug("gps"), records("gps", rows=250)),
+        lost={"gps": NOTHING},
+        sensors={"gps": lambda folder: Gps(folder, drive(no_fix_s=NO_FIX_S))},
+        shows=has_no_stale_place,
+        is_short=True,
+    ),
+    Scenario(
+        "gps-time-jump",
+        "The receiver's time jumps by an hour: every epoch is kept, in the order in which it came.",
+        (plug("gps"), records("gps", rows=250)),
+        lost={"gps": {"lost_source": (0, HOUR_S * 10)}},
+        sensors={"gps": lambda folder: Gps(folder, drive(jump_s=HOUR_S, at_s=NO_FIX_S))},
+        shows=jumped,
+    ),
+)

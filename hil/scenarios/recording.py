@@ -1,0 +1,99 @@
+"""What a machine recorded, taken out of it and read on this side."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drivers.base import TYPES
+from recorder import record
+from recorder.audit import audit_spool
+from recorder.spool.segment import SegmentReader
+from recorder.spool.spool import Spool
+from recorder.spool.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recorder.schema import LaneSchema
+    from recorder.session.ledger import LaneLedger
+    from recorder.session.session import Session
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored sample.
+
+    Args:
+        seqno: its number.
+        boot_ns: its time.
+        values: by field, as they were stored.
+        picture: what stands behind it, if anything does.
+    """
+
+    seqno: int
+    boot_ns: int
+    values: dict[str, Any]
+    picture: bytes
+
+
+class Recording:
+    """A spool.
+
+    Args:
+        directory: the folder with the file ``FORMAT``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._spool = Spool(directory)
+        self.session_ids = self._spool.session_ids()
+
+    def problems(self) -> list[str]:
+        """Return what `recorder verify` and `recorder audit` find wrong with it."""
+        checked = verify(self.directory)
+        found = [*checked.problems]
+        for one in checked.sessions:
+            found += one.problems + [text for lane in one.lanes for text in lane.problems]
+        for session_id in self.session_ids:
+            found += audit_spool(self.directory, session_id).all_differences
+        return found
+
+    def session(self, session_id: str) -> Session:
+        """Return the newest record of a session."""
+        return self._spool.session(session_id)
+
+    def ledger(self, lane: str) -> LaneLedger:
+        """Return a lane's account in the newest session."""
+        lanes = self.session(self.session_ids[-1]).lanes
+        return next(one for one in lanes if one.name == lane)
+
+    def losses(self, lane: str) -> dict[str, int]:
+        """Return what a lane lost in the newest session, by cause; nothing is left out."""
+        plain = vars(self.ledger(lane))
+        return {key: value for key, value in plain.items() if key.startswith("lost_") and value}
+
+    def rows(self, lane: str) -> list[Row]:
+        """Return a lane's rows in the newest session, in their order."""
+        found: list[Row] = []
+        for path in self._spool.segments(self.session_ids[-1], lane):
+            with SegmentReader(path) as segment:
+                for _, header, payload in segment.records():
+                    if header.kind == record.DATA:
+                        found += _rows(segment.head.schema, header, bytes(payload))
+        return found
+
+
+def _rows(schema: LaneSchema, header: record.Header, payload: bytes) -> Iterator[Row]:
+    size = schema.row_bytes
+    for index in range(header.rows):
+        values, at = {}, index * size
+        for field in schema.fields:
+            kind = struct.Struct(field.type[0] + TYPES[field.type[1:]])
+            (values[field.name],) = kind.unpack_from(payload, at)
+            at += kind.size
+        picture = payload[size:] if schema.blob is not None else b""
+        stamp_ns = header.boot_ns + index * header.period_ns
+        yield Row(header.seqno + index, stamp_ns, values, picture)

@@ -80,6 +80,7 @@ class ArgusCamera(Driver):
             raise ValueError(f"device is {device!r}, allowed is a sensor's number, or {TEST!r}")
         if not 1 <= jpeg_quality <= 100:  # noqa: PLR2004 - in percent
             raise ValueError(f"jpeg_quality is {jpeg_quality}, allowed are 1 to 100")
+        camera.check_size(width, height)
         if rotation_deg not in FLIPS:
             raise ValueError(f"rotation_deg is {rotation_deg}, allowed are 0, 90, 180 and 270")
         self.device = device
@@ -128,8 +129,8 @@ class ArgusCamera(Driver):
             block = self._stream.take(timeout_s)
             if block is not None:
                 self._arrived(block)
-            elif time.monotonic() - self._seen_s > max(camera.STALLED_S, 3 / self.rate_hz):
-                raise DeviceLostError(f"{self._name}: no frame for {camera.STALLED_S:g} s")
+            elif time.monotonic() - self._seen_s > (most_s := camera.stalled_s(self.rate_hz)):
+                raise DeviceLostError(f"{self._name}: no frame for {most_s:g} s")
         if self._is_learning or not self._held:
             return None
         return self._sample(self._held.popleft())

@@ -34,9 +34,12 @@ FIELDS = (
 )
 ROW = struct.Struct("<QIHHBIffIIII")
 BLOB = "jpeg"
+#: Widths and heights; a row has 16 bits for each.
+SIZES_PX = range(16, 65_536)
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-#: A camera gives no frame for so long: it is dead, whatever its library says or does not say.
-STALLED_S = 3.0
+#: A camera gives no frame for so long, and for so many periods: it is dead, whatever its library
+#: says or does not say.
+STALLED_S, STALLED_PERIODS = 3.0, 3
 
 
 @dataclass
@@ -77,6 +80,11 @@ class Shot:
     gain: float = math.nan
     lens_position: float = math.nan
     frame_duration_us: int = UNKNOWN
+
+
+def stalled_s(rate_hz: float) -> float:
+    """Return after how many seconds without a frame a camera of this rate is dead."""
+    return max(STALLED_S, STALLED_PERIODS / rate_hz)
 
 
 def sample(shot: Shot, picture: memoryview | bytes, lost: Lost, kind: str = BLOB) -> Sample:
@@ -124,6 +132,19 @@ def _whole_jpeg(picture: memoryview | bytes) -> memoryview | bytes | None:
 def _unit(picture: memoryview | bytes) -> memoryview | bytes | None:
     """Return an access unit if it begins with a start code (ITU-T H.264, annex B)."""
     return picture if bytes(picture[:4]).startswith((b"\0\0\1", b"\0\0\0\1")) else None
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse pictures that no camera has.
+
+    Raises:
+        ValueError: the text begins with the option.
+    """
+    for name, pixels in (("width", width), ("height", height)):
+        if pixels not in SIZES_PX:
+            raise ValueError(
+                f"{name} is {pixels}, allowed are {SIZES_PX.start} to {SIZES_PX.stop - 1}"
+            )
 
 
 class FrameGrid:

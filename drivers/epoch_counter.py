@@ -18,6 +18,8 @@ class Counter:
 
     AHEAD_NS = 500_000_000
     BEHIND_NS = 10_000_000_000
+    #: No receiver's own delay changes by so much.
+    LATE_NS = 100_000_000
     #: Boot time may be slewed against UTC; 1000 ppm covers what NTP does.
     SLEW = 0.001
 
@@ -46,6 +48,17 @@ class Counter:
         number = self._base[1] + round((utc_ns - self._base[0]) / self._period_ns)
         self._last = (utc_ns, boot_ns, number)
         return number
+
+    def late_ns(self, utc_ns: int | None, boot_ns: int) -> int:
+        """Return by how much an epoch that was numbered is stamped late, in ns; 0 if it is not.
+
+        A process that was held up finds the bytes of seconds in the kernel's buffer. When they came
+        is not known there, but how much time the receiver says is between them is.
+        """
+        if utc_ns is None:
+            return 0
+        late_ns = round(self._lead_ns - (utc_ns - boot_ns))
+        return late_ns if late_ns > self.LATE_NS else 0
 
     def _has_jumped(self, utc_ns: int, boot_ns: int) -> bool:
         lead_ns = utc_ns - boot_ns

@@ -48,13 +48,19 @@ class EpochTime:
             return f"none: {error}"
         return self._path
 
-    def stamp(self, epoch: Epoch) -> Stamp:
-        """Return an epoch's time."""
-        stamp = Stamp(epoch.boot_ns)
+    def stamp(self, epoch: Epoch, late_ns: int = 0) -> Stamp:
+        """Return an epoch's time.
+
+        Args:
+            epoch: it.
+            late_ns: by how much its first byte was read late.
+        """
+        came_ns = epoch.boot_ns - late_ns
+        stamp = Stamp(came_ns)
         if epoch.quality and epoch.utc_ns is not None:
-            pulse = self._pulse(epoch.utc_ns, epoch.boot_ns)
-            stamp = pulse or Stamp(epoch.boot_ns, epoch.utc_ns, UTC_UNCERTAINTY_NS)
-        if stamp.utc_source == "pps" and stamp.boot_ns <= self._last_ns:
+            pulse = self._pulse(epoch.utc_ns, came_ns)
+            stamp = pulse or Stamp(came_ns, epoch.utc_ns, UTC_UNCERTAINTY_NS)
+        if (late_ns or stamp.utc_source == "pps") and stamp.boot_ns <= self._last_ns:
             stamp = Stamp(self._last_ns + 1)
         self._last_ns = stamp.boot_ns
         return stamp

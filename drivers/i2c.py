@@ -22,6 +22,7 @@ from drivers.stillness import DEAD
 #: What adapters answer if the chip does not acknowledge, the bus hangs or the adapter gave up.
 BUS_FAULTS = (errno.EIO, errno.ENXIO, errno.EAGAIN, errno.ETIMEDOUT, errno.EREMOTEIO)
 #: 7-bit addresses of chips; the I2C specification reserves the others.
+BUS_HZ = range(1_000, 5_000_001)
 ADDRESSES = range(0x08, 0x78)
 UNIX = "unix:"
 #: 8 bits and an acknowledge; and of a transfer its start, its second start and its stop.
@@ -45,8 +46,8 @@ def open_bus(name: str) -> Bus:
     """Open a bus.
 
     Args:
-        name: ``/dev/i2c-1`` or any link to such a node, ``1`` for ``/dev/i2c-1``, or ``unix:PATH``
-            for the bus of the world model that listens there.
+        name: ``/dev/i2c-1`` or any link to such a node, or ``unix:PATH`` for the bus of the world
+            model that listens there.
 
     Raises:
         DeviceAbsentError: no such bus, or no permission to open it.
@@ -54,7 +55,7 @@ def open_bus(name: str) -> Bus:
     try:
         if name.startswith(UNIX):
             return BusClient(name[len(UNIX) :])
-        return SMBus(int(name) if name.isdecimal() else name)
+        return SMBus(name)
     except OSError as error:
         raise DeviceAbsentError(
             f"I2C bus {name}: {_text(error)}; a bus is /dev/i2c-N (enabled, readable and writable"
@@ -108,7 +109,7 @@ class I2cDriver(Driver):
     """A driver of one chip on a bus: identity check, registers, and errors with the chip's name.
 
     Args:
-        device: name of the bus, see `open_bus`.
+        device: name of the bus, see `open_bus`; ``1`` is ``/dev/i2c-1``.
         address: 7-bit address of the chip, 0x08 to 0x77.
         bus_hz: the bus's clock in Hz where the system does not say it (`recorder check` plans with
             it); 0: as the system says, or 100,000.
@@ -136,7 +137,10 @@ class I2cDriver(Driver):
     ) -> None:
         if address not in ADDRESSES:
             raise ValueError(f"address is {address:#04x}, allowed are 0x08 to 0x77")
-        self.device = device
+        if bus_hz and bus_hz not in BUS_HZ:
+            raise ValueError(f"bus_hz is {bus_hz}, allowed are 0 and 1,000 to 5,000,000")
+        # One spelling, by which lanes of one bus find each other.
+        self.device = f"/dev/i2c-{int(device)}" if device.isdecimal() else device
         self.address = address
         self.bus_hz = bus_hz
         files = {"calibration": calibration, "mounting": mounting}

@@ -70,7 +70,8 @@ class _Group:
         """Whether both times are known and the same."""
         if time_ns is None or self.time_ns is None:
             return False
-        return abs(time_ns - self.time_ns) < _SAME_TIME_NS
+        apart_ns = abs(time_ns - self.time_ns)
+        return min(apart_ns, abs(DAY_NS - apart_ns)) < _SAME_TIME_NS  # rounded over midnight
 
     def is_ended_by(self, sentence: Sentence) -> bool:
         if sentence.name in _STATUS_NAMES and self.has(sentence):
@@ -90,6 +91,7 @@ class Decoder:
 
     Attributes:
         sentences: lines so far that were sentences with a good checksum.
+        pauses: how often a silence was taken for an epoch's end, and more of the epoch came.
         unusable: epochs so far of which so much was damaged that not even their time is known;
             they are missing among the epochs.
     """
@@ -97,6 +99,7 @@ class Decoder:
     def __init__(self, raw: deque[tuple[int, bytes]] | None = None) -> None:
         self.sentences = 0
         self.unusable = 0
+        self.pauses = 0
         self._raw = raw
         self._lines = Lines()
         self._group: _Group | None = None
@@ -187,6 +190,7 @@ class Decoder:
         if self._group is not None and self._group.time_ns is not None:
             return False
         self._inner.add(previous.last_key)
+        self.pauses += self._silent
         return True
 
     def _end(self) -> list[Epoch]:

@@ -25,6 +25,8 @@ LEAP_SECOND = (23, 59, 60)
 #: The mode letter of RMC, GLL, GNS and VTG as the quality code of GGA, best first.
 QUALITY_OF_MODE = {"R": 4, "F": 5, "P": 3, "D": 2, "A": 1, "E": 6, "M": 7, "S": 8, "N": 0}
 
+#: Years that a date may have: GPS began in the first, and ns since 1970 end behind the last.
+FIRST_YEAR, LAST_YEAR = 1980, 2261
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 _NUMBER = re.compile(r"[+-]?\d*\.?\d+|[+-]?\d+\.")
 _TIME = re.compile(r"(\d\d)(\d\d)(\d\d)(?:\.(\d*))?")
@@ -107,7 +109,13 @@ def quality_of_modes(modes: str) -> int | None:
 
 
 def day_of(year: int, month: int, day: int) -> int | None:
-    """Return the days since 1970-01-01; None if there is no such date."""
+    """Return the days since 1970-01-01; None if there is no such date.
+
+    Nor is there one before GPS, or beyond what 64 bits of ns hold: before its first fix a receiver
+    may say any year.
+    """
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        return None
     try:
         return datetime.date(year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:

@@ -227,12 +227,14 @@ class NmeaGps(Driver):
 
     def _sample(self, epoch: Epoch) -> Sample:
         self._rhythm.hear(epoch.boot_ns)
-        stamp = self._time.stamp(epoch)
+        number = self._counter.number(epoch.utc_ns, epoch.boot_ns)
+        late_ns = self._counter.late_ns(epoch.utc_ns, epoch.boot_ns)
+        stamp = self._time.stamp(epoch, late_ns)
         return Sample(
             boot_ns=stamp.boot_ns,
             rows=1,
             payload=(pack(epoch),),
-            counter=self._counter.number(epoch.utc_ns, stamp.boot_ns),
+            counter=number,
             utc_ns=stamp.utc_ns,
             utc_uncertainty_ns=stamp.utc_uncertainty_ns,
             utc_source=stamp.utc_source,

@@ -22,6 +22,8 @@ SILENCE_S = 0.02
 #: … or this part of a period, where that is longer; when more was expected, the second.
 SILENCE_PERIODS = 0.3
 SILENCE_PERIODS_INSIDE = 0.5
+#: 0.3 of a tenth of a second, doubled so often, are two seconds: a receiver at 1 Hz told as 10.
+MOST_DOUBLINGS = 6
 SAMPLE_BYTES = 48
 
 _KNOWN = (
@@ -131,6 +133,8 @@ class Link:
 
     def _silence_s(self) -> float:
         part = SILENCE_PERIODS_INSIDE if self.decoder.expects_more else SILENCE_PERIODS
+        # Some pause in mid-epoch: each time that was taken for the end, wait twice as long.
+        part *= 1 << min(self.decoder.pauses, MOST_DOUBLINGS)
         return max(SILENCE_S, part * self._period_s)
 
     @property

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The fastest that receivers of both makes are set to; and a period has whole ms.
 MOST_SET_UP_HZ = 25
 MS_PER_SECOND = 1000
+#: Speeds that a line may have: down to teletypes', up to the kernel's B4000000.
+BAUDS = range(50, 4_000_001)
 #: A rate is a whole number of ms if it is so close to one: 1 s of error in a day at 1 Hz.
 CLOSE_MS = 1e-2
 #: One of each: without the first there is no fix, without the second no date.
@@ -47,8 +49,11 @@ class Options:
     sentences: tuple[str, ...] = SENTENCES
 
     def __post_init__(self) -> None:
-        if self.baud != "auto" and self.baud <= 0:
-            raise ValueError(f"baud is {self.baud}; must be bits per second, or 'auto'")
+        if self.baud != "auto" and self.baud not in BAUDS:
+            raise ValueError(
+                f"baud is {self.baud}; must be {BAUDS.start} to {BAUDS.stop - 1} bits per"
+                " second, or 'auto'"
+            )
         if self.dialect is None:
             if tuple(self.sentences) != SENTENCES:
                 raise ValueError(

@@ -11,7 +11,7 @@ What picamera2 leaves to its user, and what is done here:
 - A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
   picture and is cut to the bytes used.
 - When a camera dies, no call says so, and every further call into the library may block for ever,
-  `stop` among them. After `STALLED_S` without a frame it is dead, and only a new process can use
+  `stop` among them. After `camera.stalled_s` without a frame it is dead, and only a new process can use
   it; every call that may block has an end.
 """
 
@@ -47,6 +47,8 @@ BITS_PER_PIXEL = 1.0
 H264_BITS_PER_PIXEL = 0.1
 #: Largest width and height of a Pi's hardware encoder (bcm2835-codec).
 HARDWARE_PX = 1920
+#: Longest time between two key frames.
+MOST_KEY_S = 60.0
 _HALF_TURN_DEG = 180
 
 
@@ -88,6 +90,12 @@ class PiCamera(Driver):
         controls: dict[str, float | bool] | None = None,
     ) -> None:
         self._refuse(device, width, height, jpeg_quality, rotation_deg)
+        if bitrate_bps < 0:
+            raise ValueError(f"bitrate_bps is {bitrate_bps}; must be 0 or more")
+        if not 0 < key_interval_s <= MOST_KEY_S:
+            raise ValueError(
+                f"key_interval_s is {key_interval_s:g}, allowed are 0 to {MOST_KEY_S:g}"
+            )
         self.device = device
         self.rate_hz = rate_hz
         self.blob = encoding
@@ -108,6 +116,7 @@ class PiCamera(Driver):
     def _refuse(device: str, width: int, height: int, quality: int, rotation_deg: int) -> None:
         if not (device.isdecimal() or device.startswith("unix:")):
             raise ValueError(f"device is {device!r}, allowed is a camera's number: 0, 1, ...")
+        camera.check_size(width, height)
         if width % 2 or height % 2:
             key, value = ("width", width) if width % 2 else ("height", height)
             raise ValueError(f"{key} is {value}, allowed are even numbers")
@@ -133,7 +142,7 @@ class PiCamera(Driver):
             raise DeviceLostError(f"{self._name}: is not open")
         taken = self._frames.take(timeout_s)
         if taken is None:
-            most_s = max(camera.STALLED_S, 3 / self.rate_hz)
+            most_s = camera.stalled_s(self.rate_hz)
             if time.monotonic() - self._seen_s >= most_s:
                 raise self._dead(f"no frame for {most_s:g} s")
             return None

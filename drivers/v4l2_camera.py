@@ -62,6 +62,7 @@ class V4l2Camera(Driver):
         rotation_deg: int = 0,
         controls: dict[str, int] | None = None,
     ) -> None:
+        camera.check_size(width, height)
         if rotation_deg not in range(0, 360, 90):
             raise ValueError(f"rotation_deg is {rotation_deg}, allowed are 0, 90, 180 and 270")
         self.device = device
@@ -72,6 +73,7 @@ class V4l2Camera(Driver):
         self._node: Node | None = None
         self._views: list[memoryview] = []
         self._frame = -1  # the last one's number
+        self._ahead = 0  # of the driver's own
         self._lost = camera.Lost()
         self._seen_s = 0.0
 
@@ -84,7 +86,7 @@ class V4l2Camera(Driver):
         set_controls(node, self.device, {**self._controls, **self._turned(node)})
         with setting_up(self.device):
             self._start(node)
-        self._frame, self._lost = -1, camera.Lost()
+        self._frame, self._ahead, self._lost = -1, 0, camera.Lost()
         self._seen_s = time.monotonic()
         release = f"{found.version >> 16}.{found.version >> 8 & 255}.{found.version & 255}"
         return Device(
@@ -101,8 +103,9 @@ class V4l2Camera(Driver):
         """Wait for the next frame."""
         buffer = self._dequeued(timeout_s)
         if buffer is None:
-            if time.monotonic() - self._seen_s > camera.STALLED_S:
-                raise DeviceLostError(f"{self.device}: no frame for {camera.STALLED_S:g} s")
+            most_s = camera.stalled_s(self.rate_hz)
+            if time.monotonic() - self._seen_s > most_s:
+                raise DeviceLostError(f"{self.device}: no frame for {most_s:g} s")
             return None
         self._seen_s = time.monotonic()
         # A copy, so that the driver has its buffer back before anything else is done.
@@ -186,7 +189,10 @@ class V4l2Camera(Driver):
 
     def _number(self, sequence: int) -> int:
         """Return a frame's number from the driver's, which has 32 bits; count what is missing."""
-        missing = (sequence - self._frame - 1) % _WRAP
+        missing = (sequence + self._ahead - self._frame - 1) % _WRAP
+        if missing > _WRAP // 2:
+            # It went back: the stream was begun anew below us. What that cost shows by time only.
+            self._ahead, missing = self._frame + 1 - sequence, 0
         self._lost.sensor += missing
         self._frame += missing + 1
         return self._frame

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import BadSampleError, Driver, DriverError, StuckDeviceError
 from recorder import record, status
 from recorder.beside import attach_beside
-from recorder.booking import Booking
+from recorder.booking import SILENCE_NS, START_ALLOWANCE_NS, Booking
 from recorder.chrony import ChronyFeed
 from recorder.clock import ANCHOR_PERIOD_NS, anchor_now, boot_ns
 from recorder.devices import make_driver
@@ -86,6 +86,7 @@ class Lane:
         self._told_source = ""
         self._row_bytes = schema.row_bytes
         self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = self._told_ns = 0
+        self._deaf_until_ns = 0  # before that, what is not there may still be on its way to us
 
     def run(self, stop: Stop) -> None:
         """Fill the ring until told to stop; open the device again when it fails.
@@ -121,6 +122,7 @@ class Lane:
             one.end(told_ns)
 
     def _read(self, driver: Driver, stop: Stop) -> None:
+        turn_ns = boot_ns()
         while not stop.is_set():
             try:
                 sample = driver.read(READ_TIMEOUT_S)
@@ -130,6 +132,10 @@ class Lane:
                 sample = None
             if sample is not None:
                 self._put(sample)
+            began_ns, turn_ns = turn_ns, boot_ns()
+            if sample is not None or turn_ns - began_ns > SILENCE_NS:
+                # Held up, or catching up: what the device kept for us comes first.
+                self._deaf_until_ns = max(self._deaf_until_ns, turn_ns + SILENCE_NS)
             self._fill_beside()
             self._tick()
         self._told_ns = boot_ns()
@@ -184,12 +190,15 @@ class Lane:
     def _opened(self, device: Device) -> None:
         self._device = dataclasses.asdict(device)
         self._state = "running"
+        # A FIFO's first rows are given when their times are known, and are then older than that.
+        self._deaf_until_ns = boot_ns() + START_ALLOWANCE_NS
         log.info("%s is there", device.model or self._driver.kind)
         self._event({"event": "opened", "device": self._device})
         self._sign()
 
     def _lost(self, error: DriverError) -> None:
         self._booking.is_away = True
+        self._deaf_until_ns = 0
         if self._retry.is_first:
             log.warning("%s; trying again until it comes", error)
             self._event({"event": "lost", "error": str(error)})
@@ -208,7 +217,7 @@ class Lane:
         now = boot_ns()
         if now < self._next_sign_ns:
             return
-        if self._booking.silence(now):
+        if now >= self._deaf_until_ns and self._booking.silence(now):
             self._event({"event": "silent"})
         self._sign()
 

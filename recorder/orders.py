@@ -109,17 +109,17 @@ def _set(
     spooler: Spooler, identifier: str | None = None, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     session = _running(spooler).session
-    added = details or {}
+    added = {} if details is None else details
+    if not isinstance(added, dict):
+        raise RecorderError("details must be an object of names and values")
     for key, value in added.items():
         _check_detail(key, value)
     if identifier is not None:
         _check_text("the identifier", identifier)
         try:
             tell_time(session, spooler.archive.time.model, identifier)
-        except (ValueError, LookupError, AttributeError) as error:
-            raise RecorderError(
-                f"identifier {identifier!r}: only {{vehicle}}, {{start}} and {{id8}} are filled in"
-            ) from error
+        except ValueError as error:
+            raise RecorderError(f"identifier {identifier!r}: {error}") from error
     _say(spooler, {"identifier": identifier or "", "details": added})
     return {"id": session.id, "identifier": session.identifier}
 

@@ -11,6 +11,7 @@ import termios
 import threading
 import time
 import tty
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,11 @@ class Gps:
         """Let it speak at another speed from now on."""
         self.receiver.unit.baud = self.usb.baud = baud
 
+    def tells(self) -> list[str]:
+        """Return what of its own account belongs into the table at the end."""
+        lost = self.usb.overrun_bytes
+        return [f"{lost} bytes overran the adapter"] if lost else []
+
     def close(self) -> None:
         """Switch it off."""
         self.stop.set()
@@ -137,6 +143,10 @@ class Imu:
         with self._log.open(encoding="ascii") as file:
             return [tuple(int(row[axis]) for axis in AXES) for row in csv.DictReader(file)]
 
+    def tells(self) -> list[str]:
+        """Return what of its own account belongs into the table at the end."""
+        return [f"the chip made {len(self.rows())} rows"]
+
     def close(self) -> None:
         """Write its log to its end."""
         self.chip.close()
@@ -147,6 +157,11 @@ class Camera:
 
     def __init__(self) -> None:
         self.usb = Uvc(drawn)
+
+    def tells(self) -> list[str]:
+        """Return what of its own account belongs into the table at the end."""
+        fates = Counter(one.fate for one in self.usb.frames)
+        return [", ".join(f"{fate} {count}" for fate, count in sorted(fates.items()))]
 
     def close(self) -> None:
         """Switch it off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.scenarios.of_gps import LATE
 from hil.scenarios.scenario import (
     NOTHING,
     SOME,
@@ -62,7 +63,7 @@ SCENARIOS = (
         "Power comes on with everything plugged in and a clock that is years behind.",
         (records(*ALL), pause(15), records(*ALL)),
         lost={
-            "gps": NOTHING,
+            "gps": LATE,
             "imu": {"lost_source": (0, 1000)},
             "camera": NOTHING,
         },
@@ -82,7 +83,7 @@ SCENARIOS = (
             records(*ALL),
         ),
         lost={
-            "gps": {"lost_absent": SOME},
+            "gps": {"lost_absent": SOME, **LATE},
             "imu": {"lost_absent": SOME, "lost_source": (0, 200)},
             "camera": {"lost_absent": SOME, "lost_broken": (0, 1)},
         },

@@ -18,7 +18,7 @@ from hil.scenarios.scenario import (
     recovers,
     signal,
 )
-from hil.usb.uvc import DAMAGED, LOST
+from hil.usb.uvc import DAMAGED, LOST, SENT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,7 +49,9 @@ def agrees(recording: Recording, bench: Bench) -> None:
     assert len(frames) == last - first + 1, "the camera itself left pictures out"
     counts = recording.losses("camera")
     told = len(rows), counts.get("lost_broken", 0), counts.get("lost_source", 0)
-    assert told == (fates.count("sent"), fates.count(DAMAGED), fates.count(LOST))
+    # The kernel keeps damaged frames to itself; their numbers are missing all the same.
+    right = fates.count(SENT), 0, fates.count(DAMAGED) + fates.count(LOST)
+    assert told == right, f"pictures, broken, lost: recorded {told}, right {right}"
 
 
 SCENARIOS = (
@@ -88,7 +90,7 @@ SCENARIOS = (
             fault("camera", spare),
             records("camera"),
         ),
-        lost={"camera": {"lost_broken": SOME, "lost_source": SOME}},
+        lost={"camera": {"lost_source": SOME}},
         shows=agrees,
         is_short=True,
     ),

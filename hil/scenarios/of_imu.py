@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MANY = 100
+#: Behind a gap an emulated machine's stamps are tens of ms off; over so many rows that is little.
+LONG = 600
 
 
 def chip(name: str, **more: Any) -> Callable[[Any], None]:
@@ -65,8 +67,8 @@ SCENARIOS = (
         "imu-overflow",
         "A FIFO that ran over while nobody read it is emptied, and what it lost is counted.",
         (
-            *(plug("imu"), records("imu", rows=MANY), signal("imu", "STOP"), pause(3)),
-            *(signal("imu", "CONT"), over, recovers("imu", "overflow", rows=MANY)),
+            *(plug("imu"), records("imu", rows=LONG), signal("imu", "STOP"), pause(3)),
+            *(signal("imu", "CONT"), over, recovers("imu", "overflow", rows=LONG)),
         ),
         lost={"imu": {"lost_source": SOME}},
         is_short=True,
@@ -88,12 +90,12 @@ SCENARIOS = (
         "A chip that answers 0xff to everything is lost, and not recorded.",
         (
             plug("imu"),
-            records("imu", rows=MANY),
+            records("imu", rows=LONG),
             fault("imu", chip("unpowered", seconds=4.0)),
             state("imu", "absent"),
             pause(4),
             over,
-            recovers("imu", "no supply", rows=MANY),
+            recovers("imu", "no supply", rows=LONG),
         ),
         lost={"imu": {"lost_absent": SOME, "lost_source": (0, 1000)}},
     ),

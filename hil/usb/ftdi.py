@@ -101,7 +101,9 @@ class Ftdi(UsbDevice):
             self._thread = None
 
     def feed(self, data: bytes) -> None:
-        """Take what the device behind it sends, at the line's own pace."""
+        """Take what the device behind it sends, at the line's own pace; without power, nothing."""
+        if not self._is_there.is_set():
+            return
         with self.lock:
             if self.host_baud and abs(self.host_baud - self.baud) / self.baud > MOST_OFF:
                 data = self._dice.randbytes(len(data))

@@ -23,6 +23,7 @@ PATIENCE_S, BOOT_S, COPY_S, POLL_S = 120.0, 300.0, 120.0, 0.2
 #: What devices can be plugged into; a saved machine can be woken by one with the same only.
 PORTS = ("gps", "imu", "camera")
 SAVED = "ready"
+MOST_WORDS = 2000
 
 
 class Machine:
@@ -145,11 +146,16 @@ class Machine:
             agent.settimeout(max(deadline_s - time.monotonic(), 0.01))
             more = agent.recv(65536)
             if not more:
-                raise RuntimeError("the machine's agent is gone")
+                raise RuntimeError(f"the machine's agent is gone: {self._last_words()}")
             self._said += more
         line, self._said = self._said.split(b"\n", 1)
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _last_words(self) -> str:
+        """Return what QEMU said, and the end of what the machine wrote to its console."""
+        console = (self.folder / "console").read_text(errors="replace")
+        return (self.folder / "errors").read_text() + console[-MOST_WORDS:]
 
     def _ask(self, request: dict[str, Any], patience_s: float) -> dict[str, Any]:
         if self._agent is None:

@@ -27,9 +27,11 @@ class Deliveries:
 
     Args:
         entries: the whole journal, oldest first.
+        is_there: whether there is a journal: a spool may be copied without it.
     """
 
     entries: Iterable[dict[str, Any]]
+    is_there: bool = True
     final: dict[str, Any] | None = None
     _parts: dict[int, _Part] = field(default_factory=dict)
     _received: Counter[str] = field(default_factory=Counter)

@@ -89,7 +89,8 @@ def told(spool: Path, session_id: str) -> Told:
     records = [number for number, one in enumerate(entries) if one["entry"] == "session"]
     if not records:
         raise SpoolError(f"{folder}: its journal holds no whole record")
-    sent = Deliveries(journal.read(spool.parent / "upload" / folder.name))
+    uploader = spool.parent / "upload" / folder.name
+    sent = Deliveries(journal.read(uploader), uploader.exists())
     whole = sent.final or entries[records[-1]]["session"]
     return Told(folder, entries, whole, records[-1], sent)
 
@@ -111,6 +112,8 @@ def audit_spool(spool: Path, session_id: str) -> Audit:
     known = told(spool, session_id)
     audit = Audit(known.record["id"], known.record["state"])
     records = [one["session"] for one in known.entries if one["entry"] == "session"]
+    if not known.sent.is_there and any(one["delivered"] for one in known.record["lanes"]):
+        audit.notes.append("the uploader's journal is not there: what was sent cannot be checked")
     audit.heartbeats(records)
     audit.survived(known.record, records)
     shares = []

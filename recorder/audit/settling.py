@@ -143,7 +143,8 @@ def _held(
     if not known.is_running and there != have:
         lane.differences.append(f"{lane.name}: held {told}, there are {there}")
     counts["delivered"] = have if is_terminal else 0
-    most["delivered"] = have if is_terminal else known.sent.received(lane.name)
+    can_be_known = known.sent.is_there and not is_terminal
+    most["delivered"] = known.sent.received(lane.name) if can_be_known else have
     counts["pending"] = have - most["delivered"]
     most["pending"] = have - counts["delivered"]
     return int(have + (lane.recorded["in_ring"] if known.is_running else 0))

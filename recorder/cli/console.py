@@ -27,8 +27,9 @@ _LOOKS = {
 
 
 def console() -> Console:
-    """Return the console on stdout."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    """Return the console on stdout; brackets are what somebody wrote, and no markup."""
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def print_json(facts: Any) -> None:  # noqa: ANN401 - JSON

@@ -91,7 +91,7 @@ def print_tree(node: Node) -> None:
     """Print the tree, one line for each recording."""
     out = console()
     for line in _lines(node):
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def _lines(node: Node, lead: str = "", branch: str = "") -> list[str]:

@@ -90,7 +90,7 @@ def _print(signs: dict[str, dict[str, Any]]) -> None:
         out.print("No session is being recorded.")
     else:
         since = words.utc(session["start_utc_ns"])
-        out.print(f"[bold]session[/] {session['id']}: {session['state']}")
+        out.print(f"session {session['id']}: {session['state']}")
         out.print(
             f"since {since or 'a time that is not known yet'},"
             f" {words.duration(session['duration_ns'])}, quality {quality(session)}"

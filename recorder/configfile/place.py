@@ -5,6 +5,7 @@ What is tried leaves nothing behind: neither a folder nor a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -13,11 +14,14 @@ from recorder.configfile.values import shown
 from recorder.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from recorder.config import Config
 
 _TRIED_BYTES = 4096
+#: What a disk says that takes nothing now; a spool that is there waits for it, or makes room.
+_LATER = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 def room_bytes(config: Config) -> int:
@@ -33,9 +37,10 @@ def spool_problems(config: Config) -> list[str]:
             f"spool.marker: {shown(config.spool.directory)} has no file {config.spool.marker}; its"
             " partition is not mounted, and until it is nothing is written there"
         ]
-    problems = _unwritable("directory", config.spool.directory)
     # A spool that is there makes room for itself, by giving up what is oldest.
-    if not problems and not config.spool_dir.exists() and not room_bytes(config):
+    is_there = config.spool_dir.exists()
+    problems = _unwritable("directory", config.spool.directory, _LATER if is_there else ())
+    if not problems and not is_there and not room_bytes(config):
         floor_bytes = config.spool.free_floor_bytes
         return [
             f"spool.directory: found {shown(config.spool.directory)}; its disk has less free than"
@@ -63,10 +68,12 @@ def _is_awaited(config: Config) -> bool:
     return bool(marker) and not (config.spool.directory / marker).exists()
 
 
-def _unwritable(key: str, path: Path) -> list[str]:
+def _unwritable(key: str, path: Path, allowed: Collection[int] = ()) -> list[str]:
     try:
         _try(_there(path))
     except OSError as error:
+        if error.errno in allowed:
+            return []
         user = os.geteuid()
         return [f"spool.{key}: found {shown(path)}; user {user} cannot write: {error.strerror}"]
     return []

@@ -84,8 +84,15 @@ def of_lanes(
             yield index, "name", wrong
         names.setdefault(lane.name, index)
         numbers.setdefault(lane_id(lane.name), lane.name)
+    yield from _of_devices(drivers)
+
+
+def _of_devices(drivers: Sequence[Driver | None]) -> Iterator[tuple[int, str, str]]:
     places: dict[tuple[str, object], int] = {}
     for index, driver in enumerate(drivers):
+        if "\0" in str(getattr(driver, "device", "")):
+            yield index, "device", "found a text with a zero byte in it"
+            continue
         place = _place(driver)
         if place is None:
             continue

@@ -8,7 +8,6 @@ upload.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from recorder.clock import boot_ns
@@ -71,24 +70,35 @@ def marks_in(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _pin(archive: Archive, now: int, before_s: float, after_s: float) -> str:
-    """Keep a window, also what of it lies in the session before; return why not, or empty."""
+    """Keep a window, also what of it lies in the sessions before; return why not, or empty."""
     recording = archive.recording
     if recording is None:
         return ""
-    session = recording.session
-    from_s = _since_start_s(session, now) - before_s
-    to_s = _since_start_s(session, now) + max(after_s, 0.001)
+    session, to_s = recording.session, _since_start_s(recording.session, now) + max(after_s, 0.001)
+    refused: list[str] = []
+    end_s: float | None = to_s
+    while True:
+        from_s = _since_start_s(session, now) - before_s
+        try:
+            pinning.pin(archive.room, recording, session.id, max(from_s, 0.0), end_s)
+        except pinning.NothingThereError:
+            pass  # it was given up before the mark
+        except SpoolError as error:
+            refused.append(str(error))
+        before = _before(archive, session) if from_s < 0 else None
+        if before is None:
+            return "; ".join(refused)
+        session, end_s = before, None
+
+
+def _before(archive: Archive, session: Session) -> Session | None:
+    """Return the session that another one follows without a gap, if it is still there."""
+    if not session.predecessor:
+        return None
     try:
-        pinning.pin(archive.room, recording, session.id, max(from_s, 0.0), to_s)
-    except SpoolError as error:
-        return str(error)
-    if from_s < 0 and session.predecessor:
-        # It may be gone, or hold nothing so late: then there is nothing to keep.
-        with contextlib.suppress(SpoolError):
-            before = archive.spool.session(session.predecessor)
-            begin_s = max(_since_start_s(before, now) - before_s, 0.0)
-            pinning.pin(archive.room, recording, before.id, begin_s, None)
-    return ""
+        return archive.spool.session(session.predecessor)
+    except SpoolError:
+        return None
 
 
 def _since_start_s(session: Session, now: int) -> float:

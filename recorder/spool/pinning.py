@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from recorder.spool.recording import Recording
 
 
+class NothingThereError(SpoolError):
+    """The spool holds nothing of what was to be pinned."""
+
+
 def pin(
     room: Room,
     recording: Recording | None,
@@ -53,7 +57,9 @@ def pin(
         one for one in stock.segments.values() if asked.holds(one.first_boot_ns, one.last_boot_ns)
     ]
     if not there and not is_running:
-        raise SpoolError(f"session {session_id}: the spool holds nothing of that, nothing to pin")
+        raise NothingThereError(
+            f"session {session_id}: the spool holds nothing of that, nothing to pin"
+        )
     pinned = {one.key: one.disk_bytes for one in [*room.stock.pinned(), *there]}
     pinned_bytes, cap_bytes = sum(pinned.values()), pin_cap_bytes(room.spool, room.config)
     if pinned_bytes > cap_bytes:

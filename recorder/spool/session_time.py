@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import TYPE_CHECKING
 
 from recorder.clock import basic_utc, boot_id
@@ -9,8 +10,13 @@ from recorder.record import Anchor
 from recorder.time_model import TimeModel, near
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recorder.session.session import Session
     from recorder.spool.spool import Spool
+
+
+MOST_NAME = 255
 
 
 def is_of_this_boot(session: Session) -> bool:
@@ -27,15 +33,31 @@ def tell_time(session: Session, model: TimeModel, identifier: str) -> None:
         identifier: template of the name.
 
     Raises:
-        ValueError, LookupError or AttributeError: the template is none.
+        ValueError: the template is none.
     """
     session.clock_source = model.source
     session.utc_uncertainty_ns = model.bound_ns(*session.span_boot_ns)
     start = session.start_boot_ns
     session.start_utc_ns = None if start is None else model.utc_ns(start)
-    session.identifier = identifier.format(
-        vehicle=session.vehicle, start=basic_utc(session.start_utc_ns), id8=session.id[:8]
-    )
+    known = {"vehicle": session.vehicle, "start": basic_utc(session.start_utc_ns)}
+    session.identifier = filled(identifier, {**known, "id8": session.id[:8]})
+
+
+def filled(template: str, known: Mapping[str, str]) -> str:
+    """Return a name of at most 255 characters: a template with what is known filled in.
+
+    Raises:
+        ValueError: it asks for something else.
+    """
+    name = ""
+    for text, field, form, conversion in string.Formatter().parse(template):
+        name += text
+        if field is not None:
+            if field not in known or form or conversion:
+                allowed = ", ".join(f"{{{one}}}" for one in known)
+                raise ValueError(f"only {allowed} are filled in")
+            name += known[field]
+    return name[:MOST_NAME]
 
 
 def time_model(spool: Spool, session: Session) -> TimeModel:

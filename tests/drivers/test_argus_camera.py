@@ -173,15 +173,12 @@ def test_a_pipeline_that_falls_silent_is_lost_and_can_be_opened_again(monkeypatc
 
 
 @with_gstreamer
-@pytest.mark.parametrize(
-    ("wish", "words"),
-    [
-        ({"controls": {"brightness": 1}}, 'no property "brightness"'),
-        ({"controls": {"horizontal-speed": 1}, "width": 1 << 20}, "does not do 1048576x240 at 25"),
-    ],
-)
-def test_what_the_source_cannot_do_is_refused_with_its_own_words(wish, words):
-    with camera_of(**wish) as camera, pytest.raises(WrongDeviceError, match=words):
+def test_what_the_source_cannot_do_is_refused_with_its_own_words():
+    words = 'does not do .*: .*no property "brightness"'
+    with (
+        camera_of(controls={"brightness": 1}) as camera,
+        pytest.raises(WrongDeviceError, match=words),
+    ):
         camera.open()
 
 

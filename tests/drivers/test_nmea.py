@@ -43,6 +43,19 @@ def at(body, time):
     return body.replace(NOON, time)
 
 
+def test_a_date_that_no_clock_can_hold_is_none():
+    for year in ("2300", "1677", "99999999999", "0000"):
+        zda = f"GPZDA,{NOON},01,01,{year},00,00"
+        (epoch,) = decode(zda, GGA)
+        assert epoch.utc_ns is None
+        assert epoch.latitude_deg == 47.5
+
+
+def test_sentences_that_round_their_time_over_midnight_differently_are_one_epoch():
+    epoch = one(at(RMC, "235959.999"), at(GGA, "000000.00"), GSA)
+    assert epoch.fix == "3d"
+
+
 # What an epoch says
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import struct
 import threading
+import time
 import tty
 
 import pytest
@@ -155,6 +156,21 @@ def test_an_epoch_damaged_beyond_use_is_reported_once_and_reading_goes_on(line):
     assert driver.read(DEADLINE_S).utc_ns == START_NS + PERIOD_NS
 
 
+def test_a_receiver_that_pauses_in_mid_epoch_is_waited_for(line):
+    master, driver = line
+    quiet(driver)
+    fixes = []
+    for n in range(8):
+        first, rest = render(fix(n)).split(b"\r\n", 1)
+        os.write(master, first + b"\r\n")
+        early = driver.read(0.05)  # a pause; at first it is taken for the epoch's end
+        os.write(master, rest)
+        sample = early or driver.read(DEADLINE_S)
+        fixes.append(FIXES[row(sample)["fix"]])
+        assert driver.read(0.0) is None
+    assert fixes[-3:] == ["3d", "3d", "3d"]
+
+
 def test_silence_is_no_error(line):
     _, driver = line
     assert driver.read(0.05) is None
@@ -292,6 +308,21 @@ def test_what_the_model_wrote_down_is_what_the_driver_delivers(play):
             assert values["velocity.x"] == pytest.approx(13.9 * math.sqrt(0.5), abs=2e-3)
         # No byte is read before it was sent, and dated back by the length of its epoch at most.
         assert entry["boot_ns"] - len(render(truth)) * BYTE_NS <= sample.boot_ns <= boot_ns()
+
+
+def test_epochs_that_waited_in_the_kernel_are_dated_by_what_the_receiver_says(play):
+    fixes = [fix(n) for n in range(1, 31)]
+    bench = play(fixes)
+    before = bench.read_until(START_NS + 10 * PERIOD_NS)
+    deadline_ns = before[-1].boot_ns + 10 * PERIOD_NS
+    while boot_ns() < deadline_ns:
+        time.sleep(0.05)  # nobody reads: the process is held up
+    after = bench.read_until(START_NS + 30 * PERIOD_NS)
+    assert [s.counter for s in before + after] == [f.utc_ns // PERIOD_NS for f in fixes]
+    stamps = [sample.boot_ns for sample in before + after]
+    assert stamps == sorted(stamps)
+    for sample, entry in zip(before + after, bench.log(len(fixes)), strict=True):
+        assert abs(sample.boot_ns - entry["due_ns"]) < 100_000_000
 
 
 def test_skipped_epochs_show_as_a_gap_of_the_counter(play):

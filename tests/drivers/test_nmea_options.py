@@ -15,7 +15,7 @@ from tests.drivers.receiver_bench import bench
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"baud": 0}, "baud is 0; must be bits per second"),
+        ({"baud": 0}, "baud is 0; must be 50 to 4000000 bits per second"),
         ({"sentences": ("RMC",)}, "sentences is .*; a receiver that is left alone"),
         ({"receiver": "ublox", "sentences": ("RMC", "XYZ")}, "sentences is .*; ublox can send"),
         ({"receiver": "mediatek", "sentences": ("RMC", "GNS")}, "sentences is .*; mediatek can"),

@@ -147,6 +147,12 @@ def test_frames_that_the_driver_lost_are_counted_by_its_own_numbers(bench):
     assert ROW.unpack(after[-1].payload[0])[-3:] == (5, 0, 0)
 
 
+def test_a_driver_that_begins_to_number_anew_loses_nothing_by_that():
+    camera = V4l2Camera()
+    assert [camera._number(n) for n in (0, 1, 2, 2, 3, 0, 1, 5)] == [0, 1, 2, 3, 4, 5, 6, 10]
+    assert camera.measured() == {"lost_sensor": 3}
+
+
 def test_a_frame_that_the_driver_marks_as_damaged_is_broken_and_costs_one_sample(bench):
     with camera_of(bench) as camera:
         camera.open()
@@ -195,6 +201,20 @@ def test_a_camera_that_gives_no_more_frames_is_lost_after_a_while(bench, monkeyp
         bench.camera.fault("stall", seconds=60)
         with pytest.raises(DeviceLostError, match=r"no frame for 0\.3 s"):
             take_on(camera)
+
+
+def test_a_slow_camera_is_waited_for_three_periods(tmp_path, monkeypatch):
+    monkeypatch.setattr("drivers.camera.STALLED_S", 0.2)
+    slow = Bench(tmp_path, rate_hz=2)
+    try:
+        with camera_of(slow, rate_hz=2) as camera:
+            camera.open()
+            assert numbers(take(camera, 2)) == [0, 1]
+            slow.camera.fault("stall", seconds=60)
+            with pytest.raises(DeviceLostError, match=r"no frame for 1\.5 s"):
+                take_on(camera)
+    finally:
+        slow.stop()
 
 
 @pytest.mark.parametrize(

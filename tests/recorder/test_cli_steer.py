@@ -103,6 +103,9 @@ def test_what_is_set_and_marked_is_shown_at_once(file: Path, running: Machine) -
     assert "detail route loop 7" in shown
     (mark,) = facts("show", session.id, "--config", file)["marks"]
     assert (mark["boot_ns"], mark["after_s"]) == (marked["boot_ns"], 60.0)
+    # Brackets are what somebody wrote, and no markup.
+    call("set", "identifier", "[/x] [red]{id8}", "--config", file)
+    assert f"[/x] [red]{session.id[:8]}" in call("show", session.id, "--config", file).output
     for wrong in (["detail", "route"], ["detail", "a.b=1"], ["identifier", "{nobody}"]):
         assert call("set", *wrong, "--config", file).exit_code != 0
 

@@ -76,6 +76,31 @@ def test_somebody_who_goes_away_or_never_asks_holds_nobody_up(server: CommandSer
     mute.close()
 
 
+def test_many_who_never_ask_hold_nobody_up_and_are_let_go(server: CommandServer) -> None:
+    mute = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(40)]
+    for one in mute:
+        one.connect(str(server._path))
+        server.serve(dict)
+    assert json.loads(answered(server, lambda _: {"n": 1}, b"{}\n")) == {"ok": True, "n": 1}
+    mute[0].settimeout(5)
+    assert mute[0].recv(1) == b""  # there were too many, and it was the first
+    for one in mute:
+        one.close()
+    server.serve(dict)
+    assert not server._asking
+
+
+def test_a_question_may_come_in_pieces(server: CommandServer) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(5)
+        peer.connect(str(server._path))
+        for piece in (b'{"a"', b": 1", b"}\n"):
+            server.serve(lambda request: {"got": request})
+            peer.sendall(piece)
+        server.serve(lambda request: {"got": request})
+        assert json.loads(peer.recv(65_536)) == {"ok": True, "got": {"a": 1}}
+
+
 def test_ask_brings_the_answer_or_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "command.sock"
     with pytest.raises(RecorderError, match="no recorder answers"):

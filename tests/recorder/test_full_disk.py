@@ -20,6 +20,7 @@ from recorder import config
 from recorder.cli import recorder
 from recorder.clock import boot_ns
 from recorder.command import ask
+from recorder.configfile.place import check_place
 from recorder.errors import RecorderError
 from recorder.session.session import Session
 from recorder.spool.spool import Spool
@@ -190,6 +191,7 @@ def test_a_recorder_that_starts_on_a_full_disk_makes_room_and_records(
                 while True:
                     file.write(bytes(1024))
             before = one.stored_of("gps")
+            check_place(one.config)  # what `recorder run` looks at first
             one.start("spool")
             wait_until(lambda: one.stored_of("gps") >= before + 200)
             session = one.end_all()

@@ -44,6 +44,10 @@ def test_what_was_set_is_journalled_outlives_a_kill_and_goes_over_to_the_next_se
         ({"identifier": "x" * 256}, "1 to 255"),
         ({"identifier": ""}, "1 to 255"),
         ({"identifier": "{nobody}"}, "only {vehicle}"),
+        ({"identifier": "{vehicle:>1000000000000}"}, "only {vehicle}"),
+        ({"identifier": "{vehicle.__class__}"}, "only {vehicle}"),
+        ({"identifier": "{"}, "identifier"),
+        ({"details": [1]}, "an object"),
         ({"details": {"a.b": 1}}, "A-Z a-z"),
         ({"details": {"a--b": 1}}, "without two"),
         ({"details": {"": 1}}, "1 to 255"),
@@ -156,6 +160,18 @@ def test_a_window_over_the_seam_of_two_sessions_is_kept_in_both(tmp_path: Path) 
         one.die()
         one.ask("new")
         assert len(one.entries("pin")) == 1  # still the same drive, and the same minute
+
+
+def test_a_window_over_many_sessions_is_kept_in_all_of_them(tmp_path: Path) -> None:
+    with bench(tmp_path) as one:
+        met = []
+        for _ in range(4):
+            one.record()
+            met.append(one.now.id)
+            one.ask("new")
+        one.record()
+        assert one.ask("mark", before_s=30, after_s=0)["unpinned"] == ""
+        assert [len(one.entries("pin", each)) for each in met] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,22 @@ def test_a_single_sample_off_in_any_count_is_found_in_an_ended_recording(
             assert any(key in text for text in forge(one, lane, key, off))
 
 
+def test_a_spool_that_was_copied_without_the_uploaders_journals_is_not_called_wrong(
+    tmp_path: Path,
+) -> None:
+    with filled(tmp_path, RATES) as one:
+        lossy(one)
+        one.ledger("gps").delivered += 5
+        one.ledger("gps").pending -= 5
+        one.beat()
+        found = audit_spool(one.spool.directory, ID)
+        assert found.all_differences == []
+        assert any("uploader's journal" in note for note in found.notes)
+        (tmp_path / "data" / "upload").mkdir(exist_ok=True)
+        Journal(tmp_path / "data" / "upload" / ID).close()  # there, and nothing was received
+        assert differences(one) != []
+
+
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("off", [1, -1])
 def test_a_single_sample_off_in_any_count_is_found_in_a_heartbeat(

@@ -94,7 +94,7 @@ uninstall: ## Remove what install brought; recordings and configuration stay (ro
 
 # The bench's level 0.5: Debian's own systemd in a container, the package installed in it.
 hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgrade it, remove it (root)
-	@command -v mmdebstrap systemd-nspawn dpkg-deb >/dev/null || $(call apt,systemd-container mmdebstrap dpkg)
+	@{ command -v mmdebstrap && command -v systemd-nspawn && command -v dpkg-deb; } >/dev/null || $(call apt,systemd-container mmdebstrap dpkg)
 	$(BIN)/pytest -p no:randomly -p no:xdist --timeout 600 -rs hil/units
 
 # Level 1: a virtual machine with Debian's kernel and devices that are plugged into it over USB.

@@ -184,8 +184,9 @@ class Driver:
         rate_hz: the contract: rows per second that the device was told to give.
         rate_tolerance: how far the device's clock may be off, as a fraction.
         beside: None, or a second lane that the device fills, by way of `take_beside`.
-        documents: files that are needed to read the recording, by type (``calibration``): they
-            go with it as dependencies. The driver never opens them.
+        documents: files that are needed to read the recording, by type, which is the name of the
+            option that names the file (``calibration``): they go with it as dependencies. The
+            driver never opens them.
     """
 
     kind: ClassVar[str]
@@ -202,6 +203,15 @@ class Driver:
         """Path that appears together with the device, or None: whoever waits can watch for it."""
         path = str(getattr(self, "device", "")).removeprefix("unix:")
         return path if path.startswith("/") else None
+
+    @property
+    def held_since_ns(self) -> int | None:
+        """CLOCK_BOOTTIME from which on samples may still be given; None: none is held back.
+
+        What is not there from then on is no silence yet. Example: a FIFO's rows, until their times
+        are known. None before `open` and after `close`.
+        """
+        return None
 
     def open(self) -> Device:
         """Find the device, check its identity, configure and start it.

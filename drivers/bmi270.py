@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from drivers.base import DeviceAbsentError, DeviceLostError
-from drivers.fifo_imu import Burst, FifoImu
+from drivers.fifo_imu import FifoImu
 from drivers.i2c import Byte, Word
-from drivers.imu import Chip, laid_out
+from drivers.imu import Burst, Chip, laid_out
 
 if TYPE_CHECKING:
     from drivers.imu import Chips, Codes

@@ -20,6 +20,9 @@ class Counter:
     BEHIND_NS = 10_000_000_000
     #: No receiver's own delay changes by so much.
     LATE_NS = 100_000_000
+    #: So long after a beginning it is not known how late its stamps were: what the kernel kept
+    #: while nobody read is taken first.
+    UNSETTLED_NS = 1_000_000_000
     #: Boot time may be slewed against UTC; 1000 ppm covers what NTP does.
     SLEW = 0.001
 
@@ -28,6 +31,7 @@ class Counter:
         self._base: tuple[int, int] | None = None  # UTC and the number of one epoch
         self._last: tuple[int, int, int] = (0, 0, 0)  # UTC, boot time, number
         self._lead_ns = 0.0  # UTC minus boot time, of the stamps that came least late
+        self._begun_ns = 0  # boot time since when
 
     def number(self, utc_ns: int | None, boot_ns: int) -> int | None:
         """Return the epoch's number; None without UTC.
@@ -38,27 +42,35 @@ class Counter:
         """
         if utc_ns is None:
             return None
-        if self._base is None:
-            self._base = (utc_ns, round(utc_ns / self._period_ns))
-            self._lead_ns = utc_ns - boot_ns
+        base = self._base
+        if base is None:
+            base = self._begin(utc_ns, round(utc_ns / self._period_ns), boot_ns)
         elif self._has_jumped(utc_ns, boot_ns):
             periods = max(1, round((boot_ns - self._last[1]) / self._period_ns))
-            self._base = (utc_ns, self._last[2] + periods)
-            self._lead_ns = utc_ns - boot_ns
-        number = self._base[1] + round((utc_ns - self._base[0]) / self._period_ns)
+            base = self._begin(utc_ns, self._last[2] + periods, boot_ns)
+        number = base[1] + round((utc_ns - base[0]) / self._period_ns)
         self._last = (utc_ns, boot_ns, number)
         return number
 
-    def late_ns(self, utc_ns: int | None, boot_ns: int) -> int:
+    def late_ns(self, utc_ns: int | None, boot_ns: int) -> int | None:
         """Return by how much an epoch that was numbered is stamped late, in ns; 0 if it is not.
 
+        None if that is not known, without UTC and for `UNSETTLED_NS` after a beginning or a jump.
         A process that was held up finds the bytes of seconds in the kernel's buffer. When they came
         is not known there, but how much time the receiver says is between them is.
         """
         if utc_ns is None:
-            return 0
+            return None
         late_ns = round(self._lead_ns - (utc_ns - boot_ns))
-        return late_ns if late_ns > self.LATE_NS else 0
+        if late_ns > self.LATE_NS:
+            return late_ns
+        return 0 if boot_ns - self._begun_ns >= self.UNSETTLED_NS else None
+
+    def _begin(self, utc_ns: int, number: int, boot_ns: int) -> tuple[int, int]:
+        self._base = (utc_ns, number)
+        self._lead_ns = utc_ns - boot_ns
+        self._begun_ns = boot_ns
+        return self._base
 
     def _has_jumped(self, utc_ns: int, boot_ns: int) -> bool:
         lead_ns = utc_ns - boot_ns

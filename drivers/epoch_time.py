@@ -48,18 +48,24 @@ class EpochTime:
             return f"none: {error}"
         return self._path
 
-    def stamp(self, epoch: Epoch, late_ns: int = 0) -> Stamp:
+    def stamp(self, epoch: Epoch, late_ns: int | None = 0) -> Stamp:
         """Return an epoch's time.
+
+        A pulse only says where a second begins, not which. So it is taken only for an epoch that
+        was read in time.
 
         Args:
             epoch: it.
-            late_ns: by how much its first byte was read late.
+            late_ns: by how much its first byte was read late; None: not known.
         """
-        came_ns = epoch.boot_ns - late_ns
+        came_ns = epoch.boot_ns - (late_ns or 0)
         stamp = Stamp(came_ns)
         if epoch.quality and epoch.utc_ns is not None:
             pulse = self._pulse(epoch.utc_ns, came_ns)
-            stamp = pulse or Stamp(came_ns, epoch.utc_ns, UTC_UNCERTAINTY_NS)
+            if pulse is None or late_ns != 0:
+                stamp = Stamp(came_ns, epoch.utc_ns, UTC_UNCERTAINTY_NS)
+            else:
+                stamp = pulse
         if (late_ns or stamp.utc_source == "pps") and stamp.boot_ns <= self._last_ns:
             stamp = Stamp(self._last_ns + 1)
         self._last_ns = stamp.boot_ns

@@ -6,12 +6,13 @@ A family says in a few lines how its FIFO is asked, read, emptied and stopped; a
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar
 
 from drivers.base import Device, DeviceLostError, Sample, boot_ns
 from drivers.fifo_clock import FifoClock
 from drivers.i2c import transfer_bits
-from drivers.imu import AXES, Imu
+from drivers.imu import AXES, Burst, Imu
 from drivers.stillness import DEAD, Stillness
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ HELD_S = 1.0
 #: The first ones, by which a gap is counted, until they are known twice as well, but no longer.
 SHARP_S = 0.3
 HEAT_NS = 1_000_000_000
-
-
-class Burst(NamedTuple):
-    """What was read out of the FIFO.
-
-    Args:
-        rows: whole rows, as the driver's fields say.
-        lost: rows that the chip says it lost before these, exactly.
-        is_torn: it lost some and does not say how many, or what came makes no sense.
-    """
-
-    rows: bytes
-    lost: int = 0
-    is_torn: bool = False
 
 
 class FifoImu(Imu):
@@ -77,6 +64,7 @@ class FifoImu(Imu):
         self._stillness = Stillness(self.fields, AXES)
         self._taken = 0  # rows since the clock's start: drained (those in `_held` too) or lost
         self._held: list[bytes] = []
+        self._ready: deque[Sample] = deque()  # to be given before what is held
         self._gap = False
         self._hangs = False  # only a reset helps
         self._is_new = True  # nothing was handed over since the clock's start
@@ -152,6 +140,7 @@ class FifoImu(Imu):
         """Identify the chip; configure and start it, or take it over if it runs as configured."""
         self.identify()
         self._gap = False
+        self._ready.clear()
         self._clock = FifoClock(self.rate_hz, self.rate_tolerance)
         self._stillness.forget()
         if self._hangs or self._differences():
@@ -164,18 +153,26 @@ class FifoImu(Imu):
             self._begin(self.waiting_rows(), before_ns, boot_ns())
         return self.device_facts()
 
+    @property
+    def held_since_ns(self) -> int | None:
+        """Of the oldest row that was not given yet, in the FIFO or here: the earliest time."""
+        if self._bus is None:
+            return None
+        return self._ready[0].boot_ns if self._ready else round(self._clock.first.least_ns)
+
     def read(self, timeout_s: float) -> Sample | None:
         """Wait for the next burst, about 50 ms long; shorter while the clock is being learnt."""
         deadline_ns = boot_ns() + round(timeout_s * 1e9)
-        while True:
+        while not self._ready:
             awaited = self._taken + self._clock.reach(self._burst_rows) - 1
-            _sleep_until(min(self._clock.span(awaited).middle_ns, deadline_ns))
+            awaited_ns = min(self._clock.span(awaited).middle_ns, deadline_ns)
+            time.sleep(max(0.0, awaited_ns - boot_ns()) / 1e9)
             self._drain()
-            rows = self._held_rows()
-            if rows and self._is_timed(rows / self.rate_hz):
-                return self._hand_over(rows)
-            if boot_ns() >= deadline_ns:
+            if self._is_timed(self._held_rows() / self.rate_hz):
+                self._hand_over()
+            if not self._ready and boot_ns() >= deadline_ns:
                 return None
+        return self._ready.popleft()
 
     def _is_timed(self, held_s: float) -> bool:
         """Tell whether the time of the first row that is held is known, or was waited for."""
@@ -188,8 +185,8 @@ class FifoImu(Imu):
         self.stop_fifo()
         self._drain()
         self.sleep()
-        rows = self._held_rows()
-        return [self._hand_over(rows)] if rows else []
+        self._hand_over()
+        return list(self._ready)
 
     def measured(self) -> Mapping[str, object]:
         """The period, the jitter of the stamps, and which axes do not move any more."""
@@ -240,12 +237,14 @@ class FifoImu(Imu):
         waiting = self.waiting_rows()
         after_ns = boot_ns()
         burst = self.take(waiting) if waiting else Burst(b"")
-        # Asked after the burst: an overflow shifts what is being read.
-        if self.has_overflown() or burst.is_torn or (burst.lost and self._held):
+        # Asked after the burst: an overflow shifts what is being read, not what was read before.
+        if self.has_overflown() or burst.is_torn:
+            self._hand_over()
             self._restart_fifo()
             self._gap = True
             return
         if burst.lost:  # the FIFO's fill tells nothing about the times of what went lost
+            self._hand_over()
             self._taken += burst.lost
             self._clock.hand_over(self._taken)
         else:
@@ -279,7 +278,11 @@ class FifoImu(Imu):
     def _held_rows(self) -> int:
         return sum(map(len, self._held)) // self._row_bytes
 
-    def _hand_over(self, rows: int) -> Sample:
+    def _hand_over(self) -> None:
+        """Make a sample of the rows that are held, if there are any."""
+        rows = self._held_rows()
+        if not rows:
+            return
         sample = Sample(
             boot_ns=round(self._clock.first.middle_ns),
             rows=rows,
@@ -291,8 +294,4 @@ class FifoImu(Imu):
         self._clock.hand_over(self._taken)
         self._held.clear()
         self._gap = self._is_new = False
-        return sample
-
-
-def _sleep_until(instant_ns: float) -> None:
-    time.sleep(max(0.0, instant_ns - boot_ns()) / 1e9)
+        self._ready.append(sample)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from drivers.base import Device, Field
 from drivers.i2c import I2cDriver
@@ -50,6 +50,20 @@ class Chip:
 #: What can be chosen, and its code in the registers; the chips of a family by their option's name.
 Codes: TypeAlias = "Mapping[float, int]"
 Chips: TypeAlias = "Mapping[str, Chip]"
+
+
+class Burst(NamedTuple):
+    """What was read out of the FIFO.
+
+    Args:
+        rows: whole rows, as the driver's fields say.
+        lost: rows that the chip says it lost before these, exactly.
+        is_torn: it lost some and does not say how many, or what came makes no sense.
+    """
+
+    rows: bytes
+    lost: int = 0
+    is_torn: bool = False
 
 
 class Imu(I2cDriver):

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from drivers.fifo_imu import Burst
 from drivers.i2c import Byte
-from drivers.imu import Chip, laid_out
+from drivers.imu import Burst, Chip, laid_out
 from drivers.lsm6ds import Lsm6ds
 
 if TYPE_CHECKING:

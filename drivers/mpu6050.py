@@ -12,9 +12,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from drivers.fifo_imu import Burst, FifoImu
+from drivers.fifo_imu import FifoImu
 from drivers.i2c import Byte, Word
-from drivers.imu import Chip
+from drivers.imu import Burst, Chip
 
 if TYPE_CHECKING:
     from drivers.imu import Chips, Codes

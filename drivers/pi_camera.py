@@ -11,8 +11,8 @@ What picamera2 leaves to its user, and what is done here:
 - A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
   picture and is cut to the bytes used.
 - When a camera dies, no call says so, and every further call into the library may block for ever,
-  `stop` among them. After `camera.stalled_s` without a frame it is dead, and only a new process can use
-  it; every call that may block has an end.
+  `stop` among them. After `camera.stalled_s` without a frame it is dead, and only a new process can
+  use it; every call that may block has an end.
 """
 
 from __future__ import annotations

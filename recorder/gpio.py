@@ -4,14 +4,17 @@ Source: linux/gpio.h, the second version of the user interface (Linux 5.10 and n
 asked for with `GPIO_V2_GET_LINE_IOCTL` on the chip, which gives a descriptor of its own; on that
 `GPIO_V2_LINE_GET_VALUES_IOCTL` tells the level, and reading gives edges as they came. So a press
 that is shorter than the time between two looks is seen all the same. Of a file (``file:/path``)
-only the level is seen: the number that it holds, 0 or another.
+only the level is seen: the number that it holds, 0 or another. Nothing here waits: the commit's own
+loop looks at the lines.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import stat
 import struct
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +35,8 @@ _EVENT = struct.Struct("=QIIII24x")
 _ACTIVE_LOW, _INPUT, _EDGE_RISING = 1 << 1, 1 << 2, 1 << 4
 _CONSUMER = b"recorder"
 _EVENTS = 16
+#: No number is longer, and a device may have no end.
+_NUMBER_BYTES = 64
 
 
 class Line(Protocol):
@@ -92,7 +97,8 @@ class FileLine:
     """A file that holds a number, such as those of the kernel's drivers in ``/sys``.
 
     Args:
-        path: the file; it is opened at each look.
+        path: the file, a regular one (all of ``/sys`` are) or a character device; it is opened at
+            each look.
         active_low: whether it means it when it is 0.
     """
 
@@ -101,9 +107,22 @@ class FileLine:
         self._active_low = active_low
 
     def read(self) -> bool:
-        """Tell whether it is active now."""
-        text = self._path.read_text(errors="replace").strip()
-        return (text not in ("", "0")) != self._active_low
+        """Tell whether it is active now.
+
+        Raises:
+            OSError: it cannot be read without waiting for somebody, such as a pipe.
+        """
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+                told = "must be a regular file or a character device"
+                raise OSError(errno.EINVAL, told, str(self._path))
+            raw = os.read(descriptor, _NUMBER_BYTES)
+        finally:
+            os.close(descriptor)
+        return (raw.strip() not in (b"", b"0")) != self._active_low
 
     def close(self) -> None:
         """Nothing is open."""

@@ -217,7 +217,9 @@ class Lane:
         now = boot_ns()
         if now < self._next_sign_ns:
             return
-        if now >= self._deaf_until_ns and self._booking.silence(now):
+        held_ns = self._driver.held_since_ns
+        quiet_ns = now if held_ns is None else min(held_ns, now)
+        if now >= self._deaf_until_ns and self._booking.silence(quiet_ns):
             self._event({"event": "silent"})
         self._sign()
 

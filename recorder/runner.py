@@ -19,6 +19,7 @@ from recorder.errors import SpoolError
 from recorder.service import Stop, stop_on_signals
 from recorder.spool import journal
 from recorder.spool.spool import Spool
+from recorder.spool.volume import AWAY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,7 +208,12 @@ def _refuse_second(directory: Path) -> None:
         spool = Spool(directory)
     except SpoolError:
         return  # none yet, or one that the spool's process leaves alone
-    os.close(spool.hold())
+    try:
+        os.close(spool.hold())
+    except OSError as error:
+        if error.errno not in AWAY:
+            raise
+        log.warning("the disk takes nothing now: %s; it is waited for", error)
 
 
 def run(config: Config, stop: Stop) -> int:

@@ -141,7 +141,8 @@ def upload_once(
     """Upload every session that is not being recorded, and what was parked before, then return.
 
     Args:
-        config: the resolved configuration; mode, hours and metered networks do not matter.
+        config: the resolved configuration; mode, hours, metered networks and the wait
+            for a better time do not matter.
         progress: called about once a second with the life sign's facts.
         asked: which sessions, and how; the first characters of an id are enough.
 
@@ -154,7 +155,8 @@ def upload_once(
     """
     _server(config)
     wish = _found(config, asked or Asked())
-    uploader = Uploader(config, Stop(), asked=wish, progress=progress)
+    now = replace(config, upload=replace(config.upload, time_wait_s=0.0))  # somebody waits
+    uploader = Uploader(now, Stop(), asked=wish, progress=progress)
     try:
         uploader.backlog.look()
         for upload in uploader.backlog:

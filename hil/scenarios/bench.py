@@ -49,6 +49,8 @@ class Bench:
             name: Plug(sensor.usb, machine.socket_path(name)) for name, sensor in sensors.items()
         }
         self._faulted_s = time.monotonic()
+        #: By lane, the samples that had a number before the recording was ended.
+        self.acquired: dict[str, int] = {}
         #: What is told of the scenario at the end, beside what was recorded.
         self.told: list[str] = []
 
@@ -103,6 +105,8 @@ class Bench:
 
     def recording(self) -> Recording:
         """End the recording, and take it out of the machine."""
+        for lane in self.sensors:
+            self.acquired[lane] = self.sign(lane)["samples"]
         self.machine.run("systemctl stop recorder.target 'recorder-*.service'")
         for sensor in self.sensors.values():
             self.told += sensor.tells()

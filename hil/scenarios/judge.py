@@ -26,6 +26,8 @@ def judge(scenario: Scenario, recording: Recording, bench: Bench) -> list[str]:
     problems = recording.problems()
     for lane, causes in scenario.lost.items():
         rows = recording.rows(lane)
+        if len(rows) < bench.acquired[lane]:
+            problems.append(f"{lane}: {bench.acquired[lane]} acquired, {len(rows)} stored")
         problems += [f"{lane}: {one}" for one in _losses(recording.losses(lane), causes)]
         problems += [f"{lane}: {one}" for one in TRUTHS[lane](rows, bench.sensors[lane])]
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.scenarios.of_gps import LATE
+from hil.scenarios.of_imu import LONG
 from hil.scenarios.scenario import (
     NOTHING,
     SOME,
@@ -28,6 +29,10 @@ ALL = ("gps", "imu", "camera")
 FILL = "fallocate -l $(df --output=avail -B1 /var/lib/recorder | tail -1) /var/lib/fill"
 
 
+KILL_SPOOL = (
+    "systemctl kill --signal=KILL recorder-spool;"
+    " while sleep 1; do systemctl -q is-active recorder-spool && break; done"
+)
 #: The journal's own clock: seconds since the kernel began.
 STARTED = "journalctl --no-pager -o short-monotonic -u 'recorder*' | grep -E 'Started|announced'"
 MOST_OFF_NS = 1_000_000_000
@@ -83,8 +88,9 @@ SCENARIOS = (
             records(*ALL),
         ),
         lost={
-            "gps": {"lost_absent": SOME, **LATE},
-            "imu": {"lost_absent": SOME, "lost_source": (0, 200)},
+            # While it takes a device away, an emulated machine fetches nothing else for long.
+            "gps": {"lost_absent": SOME, "lost_source": (0, 100)},
+            "imu": {"lost_absent": SOME, "lost_source": (0, 1000)},
             "camera": {"lost_absent": SOME, "lost_broken": (0, 1)},
         },
         is_short=True,
@@ -103,10 +109,10 @@ SCENARIOS = (
         "box-hung-lane",
         "A lane that hangs is killed by its watchdog, and its successor counts what it missed.",
         (
-            *(plug("imu"), records("imu", rows=100), signal("imu", "STOP"), over),
-            recovers("imu", "hung process, its watchdog's 15 s included", rows=100),
+            *(plug("imu"), records("imu", rows=LONG), signal("imu", "STOP"), over),
+            recovers("imu", "hung process, its watchdog's 15 s included", rows=LONG),
         ),
-        lost={"imu": {"lost_absent": SOME, "lost_source": (0, 3000)}},
+        lost={"imu": {"lost_absent": SOME, "lost_source": (0, 10_000)}},
         shows=was_killed_by_its_watchdog,
     ),
     Scenario(
@@ -114,7 +120,7 @@ SCENARIOS = (
         "A spool that is killed goes on where it was, and nothing is lost meanwhile.",
         (
             *(plug("imu"), records("imu", rows=100)),
-            command("systemctl kill --signal=KILL recorder-spool"),
+            command(KILL_SPOOL),
             records("imu", rows=500),
         ),
         lost={"imu": NOTHING},

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from recorder.audit import LaneAudit
     from recorder.schema import LaneSchema
     from recorder.session.ledger import LaneLedger
     from recorder.session.session import Session
+
+BY_TIMES = "by the times of the rows"
+#: Share of the samples due. Slots that are counted twice differ by more.
+MOST_APART = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,11 @@ class Recording:
         for one in checked.sessions:
             found += one.problems + [text for lane in one.lanes for text in lane.problems]
         for session_id in self.session_ids:
-            found += audit_spool(self.directory, session_id).all_differences
+            audit = audit_spool(self.directory, session_id)
+            found += audit.differences
+            found += [
+                one for lane in audit.lanes if not _is_close(lane) for one in lane.differences
+            ]
         return found
 
     def session(self, session_id: str) -> Session:
@@ -84,6 +93,16 @@ class Recording:
                     if header.kind == record.DATA:
                         found += _rows(segment.head.schema, header, bytes(payload))
         return found
+
+
+def _is_close(lane: LaneAudit) -> bool:
+    """Tell whether all that the audit says is that times and counts are a little apart.
+
+    Behind a gap an emulated machine's stamps are tens of ms off; counts are judged by the models.
+    """
+    due, expected = lane.due_by_time or 0, lane.recorded["expected"]
+    is_about_times = all(BY_TIMES in one for one in lane.differences)
+    return is_about_times and abs(expected - due) <= MOST_APART * expected
 
 
 def _rows(schema: LaneSchema, header: record.Header, payload: bytes) -> Iterator[Row]:

@@ -123,6 +123,13 @@ def audit_spool(spool: Path, session_id: str) -> Audit:
         due = lane.found.bounds("expected")
         expected = int(recorded["expected"])
         shares.append((recorded, expected if due[0] <= expected <= due[1] else int(due[0]), have))
+        gone = sum(
+            one["rows"]
+            for one in known.entries[known.newest + 1 :]
+            if one["entry"] == "evicted" and one["lane"] == recorded["name"]
+        )
+        if gone:
+            audit.notes.append(f"{recorded['name']}: {gone} samples were given up after its record")
     audit.found_quality = quality(known.record, shares)
     audit.compare(known.record)
     return audit

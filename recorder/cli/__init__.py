@@ -33,6 +33,7 @@ COMMANDS = {
     "show": _Known("sessions", "Show everything that is known of one recording."),
     "verify": _Known("verify", "Read every record of a spool and check it."),
     "audit": _Known("audit", "Add a recording's ledger up again from its rows, and compare."),
+    "export": _Known("export", "Write a recording as files for a laptop."),
     "spool": _Known("spool", "Show what the spool holds and how long the disk lasts."),
     "pin": _Known("pin", "Keep a recording on this disk, whatever else needs the space."),
     "unpin": _Known("pin", "Take the pins of a recording back."),

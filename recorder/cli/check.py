@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,14 @@ from recorder.columns import UnmappableError, arrow_schema
 from recorder.configfile import check_files, load
 from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
+from recorder.errors import SpoolError
 from recorder.gpio import open_line
 from recorder.schema import LaneSchema
-from recorder.spool.dependencies import Dependencies
+from recorder.spool.dependencies import Dependencies, content_of
 from recorder.spool.volume import is_mount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recorder.cli.look import Look
     from recorder.config import Config
@@ -108,17 +108,36 @@ def _notes(config: Config) -> list[str]:
 def _missing(config: Config) -> list[str]:
     """Return what the sessions would name and nobody could read."""
     named = config.session.dependencies
-    files = [Path(one) for ids in named.values() for one in ids if one.startswith("/")]
-    files += [one for lane in config.lanes for one in make_driver(lane).documents.values()]
     ids = {kind: [one for one in ids if not one.startswith("/")] for kind, ids in named.items()}
     absent = Dependencies(config.dependencies_dir).missing(ids)
     return [
-        *(f"dependency {kind} {one}: not in the store" for kind, one in _pairs(absent)),
-        *(f"dependency {one}: cannot be read" for one in files if not os.access(one, os.R_OK)),
+        *(f"dependency {kind} {one}: not whole in the store" for kind, one in _pairs(absent)),
+        *(f"{key}: found {why}" for key, file in _files(config) if (why := _unreadable(file))),
     ]
 
 
-def _pairs(named: dict[str, list[str]]) -> list[tuple[str, str]]:
+def _files(config: Config) -> list[tuple[str, Path]]:
+    """Return each file that the sessions take with them, and the key that names it."""
+    files = [
+        (f"session.dependencies.{kind}", Path(one))
+        for kind, one in _pairs(config.session.dependencies)
+        if one.startswith("/")
+    ]
+    for index, lane in enumerate(config.lanes):
+        for kind, file in make_driver(lane).documents.items():
+            files.append((f"lanes[{index}].{kind} (lane {lane.name!r})", file))
+    return files
+
+
+def _unreadable(file: Path) -> str:
+    try:
+        content_of(file)
+    except SpoolError as error:
+        return str(error)
+    return ""
+
+
+def _pairs(named: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return [(kind, one) for kind, ids in named.items() for one in ids]
 
 

@@ -129,6 +129,8 @@ def _in_use(config: Config, lane: Lane) -> _Seen | None:
         return None
     if sign["state"] == "running":
         return _Seen("in use", sign["device"])
+    if sign["state"] == "stopped":
+        return None  # nobody has it open any more
     return _Seen("absent", error=sign["state"].removeprefix("absent: "))
 
 

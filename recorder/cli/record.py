@@ -127,7 +127,7 @@ def _clock(record: Mapping[str, Any]) -> str:
     """Return who vouches for the times of a session, and how well."""
     source, bound_ns = record["clock_source"], record.get("utc_uncertainty_ns")
     told = f"clock: {source}"
-    return told if bound_ns is None else f"{told}, true to {bound_ns / 1e6:,.3g} ms"
+    return f"{told}, no bound" if bound_ns is None else f"{told}, true to {bound_ns / 1e6:,.3g} ms"
 
 
 def _ledger(record: Mapping[str, Any]) -> RenderableType:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from recorder.ground.observe import Observer
+
     Records = list[dict[str, Any]]
     Places = list[tuple[str, Callable[[], Records]]]
 
@@ -35,11 +37,14 @@ class Place:
         name: ``spool``, or the server's URL.
         records: gives the records of all; takes how many days ago a recording on a server may have
             ended, None or nothing for any number.
+        whole: gives one of them with its `marks` (`recorder.spool.marks`), which a server is asked
+            for one by one.
         elsewhere: gives the other places that may know a recording, by name.
     """
 
     name: str
     records: Callable[..., Records]
+    whole: Callable[[dict[str, Any]], dict[str, Any]]
     elsewhere: Callable[[], Places]
 
 
@@ -86,8 +91,13 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
                 return _from_server(server, key_file, certificate, ended_within_days)
             return from_spool(open_spool(spool or load(config_file).spool.directory))
 
+        def whole(record: dict[str, Any]) -> dict[str, Any]:
+            if server is None:
+                return record
+            return {**record, "marks": _marks(server, key_file, certificate, record["sequence"])}
+
         elsewhere = functools.partial(_elsewhere, config_file, spool, server)
-        command(place=Place(server or "spool", records, elsewhere), **rest)
+        command(place=Place(server or "spool", records, whole, elsewhere), **rest)
 
     return found
 
@@ -95,11 +105,21 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
 def _from_server(
     url: str, key_file: Path | None, certificate: Path | None, ended_within_days: float | None
 ) -> Records:
-    observe = importlib.import_module("recorder.ground.observe")  # 50 MB that a spool can spare
     within_s = None if ended_within_days is None else ended_within_days * _DAY_S
-    with observe.Observer(observe.Address(url, key_file, certificate)) as observer:
+    with _observer(url, key_file, certificate) as observer:
         found = [seen.to_dict() for seen in observer.recordings(within_s)]
     return sorted(found, key=lambda one: one["start_utc_ns"] or 0)
+
+
+def _marks(url: str, key_file: Path | None, certificate: Path | None, sequence: str) -> Records:
+    with _observer(url, key_file, certificate) as observer:
+        return observer.marks(sequence)
+
+
+def _observer(url: str, key_file: Path | None, certificate: Path | None) -> Observer:
+    observe = importlib.import_module("recorder.ground.observe")  # 50 MB that a spool can spare
+    found: Observer = observe.Observer(observe.Address(url, key_file, certificate))
+    return found
 
 
 @click.command()
@@ -209,9 +229,9 @@ def show(session_id: str, place: Place, is_tree: bool, as_json: bool) -> None:
             lineage.walk(found[0]["id"], lineage.finder([here, *place.elsewhere()])), as_json
         )
     elif as_json:
-        print_json(found[0])
+        print_json(place.whole(found[0]))
     else:
-        print_whole(found[0])
+        print_whole(place.whole(found[0]))
 
 
 def _show_tree(tree: lineage.Node, as_json: bool) -> None:

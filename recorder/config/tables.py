@@ -52,7 +52,7 @@ class Lane(Table):
         driver: a module of `drivers`, or ``package.module:Class``.
         rate_hz: samples per second that the device is told to give; None: the driver's usual.
         required: whether its absence lowers the quality and fails `recorder check`.
-        weight: its share in the session's quality, relative to the other lanes.
+        weight: its share in the session's quality, relative to the other lanes, 0.001 to 1000.
         on_error: what the uploader does when the server refuses this lane's topic: ``raise`` stops
             the session's upload, ``ignore`` leaves the refused part out, ``finalize`` sends no more
             of this lane.
@@ -71,7 +71,7 @@ class Lane(Table):
     driver: str
     rate_hz: Annotated[float, Bounds(gt=0, le=100_000)] | None = None
     required: bool = True
-    weight: Annotated[float, Bounds(gt=0)] = 1.0
+    weight: Annotated[float, Bounds(ge=0.001, le=1000)] = 1.0
     on_error: OnError = "raise"
     ring_bytes: Annotated[int, Bounds(ge=65_536, le=1024 * MIB)] | None = None
     priority: Annotated[int, Bounds(ge=-100, le=100)] = 0
@@ -184,7 +184,8 @@ class Upload(Table):
         part_bytes: most bytes of one part (one stream to the server), 1 MiB to 4 GiB.
         part_s: most data time of one part, 1 to 3600 s.
         drain_s: how long `recorder run` waits at its end for the upload, in s.
-        time_wait_s: how long a live part waits for a trusted time, in s of recording.
+        time_wait_s: how long a recording waits for a trusted time while its boot goes on, in s
+            since it began.
         order: which finished recording goes first, after the pinned ones.
         most_bytes_per_s: of samples; 0: as fast as the link is.
         hours: when parts may begin, such as ``["22:00-06:00"]``, local time; empty: always.

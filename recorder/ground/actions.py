@@ -23,6 +23,10 @@ _Answer = dict[str, Any] | list[dict[str, Any]] | None
 FORMATS = ("default", "ragged", "image")
 
 
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no value of JSON")
+
+
 class Request:
     """The JSON object of a request; fields nobody asks for are ignored.
 
@@ -38,7 +42,7 @@ class Request:
     def read(cls, body: bytes) -> Request:
         """Read what came over the wire."""
         try:
-            return cls(json.loads(body or b"{}"))
+            return cls(json.loads(body or b"{}", parse_constant=_refuse_constant))
         except ValueError as error:
             raise RefusedError(f"the request is no JSON: {error}") from error
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from recorder.mosaico import TopicInfo
 
-SUMMARY, HEARTBEATS = "recorder/summary", "recorder/session"
+SUMMARY, HEARTBEATS, MARKS = "recorder/summary", "recorder/session", "recorder/marks"
 MISSED_PERIODS = 3
 #: Of a recording that declared none: the time that a part of heartbeats may span.
 UNTOLD_PERIOD_S = 60.0
@@ -205,6 +205,28 @@ class Observer:
             if seen is not None:
                 yield seen
 
+    def marks(self, name: str) -> list[dict[str, Any]]:
+        """Return a recording's marks (`recorder.spool.marks`), as far as they came, oldest first.
+
+        Args:
+            name: of the sequence.
+
+        Raises:
+            RemoteError: the server is away or refuses, or a row is no mark.
+        """
+        found = self._describe(name)
+        texts = [
+            text
+            for topic in (_finalized(found.info, MARKS) if found is not None else ())
+            for batch in self.client.read(topic.locator)
+            for text in batch.column("data").to_pylist()
+        ]
+        try:
+            marks: list[dict[str, Any]] = [json.loads(one) for one in texts]
+            return sorted(marks, key=lambda one: int(one["boot_ns"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise RemoteRefusedError(f"{name}/{MARKS}: holds a row that is no mark") from error
+
     def close(self) -> None:
         """Hang up; may be called twice."""
         self._opened.close()
@@ -260,9 +282,13 @@ class _Described:
 
 def _newest(info: SequenceInfo, path: str) -> TopicInfo | None:
     """The newest finalized topic with rows of one of the recorder's own paths."""
+    return max(_finalized(info, path), key=lambda one: one.last_ns or 0, default=None)
+
+
+def _finalized(info: SequenceInfo, path: str) -> list[TopicInfo]:
+    """All finalized topics with rows of one of the recorder's own paths."""
     start = f"{info.name}/{path}"
-    topics = [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
-    return max(topics, key=lambda one: one.last_ns or 0, default=None)
+    return [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
 
 
 def _period_s(info: SequenceInfo) -> float:

@@ -99,8 +99,18 @@ class Notification:
 
 
 def request(fields: Mapping[str, Any]) -> bytes:
-    """Encode the body of an action or the command of a descriptor."""
-    return json.dumps(fields, separators=(",", ":")).encode()
+    """Encode the body of an action or the command of a descriptor.
+
+    Raises:
+        ValueError: a value is none of JSON (nan, inf, half of a surrogate pair), which Python would
+            write and a server refuses.
+        TypeError: likewise, of another type.
+    """
+    try:
+        plain = json.dumps(fields, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        return plain.encode()
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from error
 
 
 def response(action: str, body: bytes) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Number
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from recorder.mosaico.message import Message
 
@@ -122,7 +124,9 @@ def _column(path: str, field: pa.Field, values: list[Any]) -> pa.Array:
 
 def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
     if not pa.types.is_struct(kind):
-        return pa.array(values, kind)
+        made = pa.array(values, kind)
+        _check_whole(path, kind, values)
+        return made
     kinds = set(map(type, values))
     if kinds <= _NONE:
         # Not pa.nulls: it puts nulls into the struct's required children, which Parquet refuses.
@@ -131,6 +135,21 @@ def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
         return _sparse(path, kind, values)
     children = [_column(f"{path}.{one.name}", one, _values(values, one.name)) for one in kind]
     return pa.StructArray.from_arrays(children, fields=list(kind))
+
+
+def _check_whole(path: str, kind: pa.DataType, values: Iterable[Any]) -> None:
+    """Refuse what Arrow would cut in silence: a fraction where only whole numbers have room."""
+    if pa.types.is_list(kind):
+        inner = (one for several in values if several is not None for one in several)
+        _check_whole(f"{path}[]", kind.value_type, inner)
+    elif pa.types.is_struct(kind):  # in a list, as mappings
+        rows = [one for one in values if isinstance(one, Mapping)]
+        for field in kind:
+            _check_whole(f"{path}.{field.name}", field.type, (one.get(field.name) for one in rows))
+    elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
+        for one in values:
+            if type(one) is not int and isinstance(one, Number) and one % 1:  # type: ignore[operator]  # every real number has %, others did not become integers
+                raise ValueError(f"{path}: {one!r} is no whole number")
 
 
 def _sparse(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:

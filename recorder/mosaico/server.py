@@ -214,7 +214,8 @@ class Server:
     def notify(self, locator: str, text: str) -> None:
         """Leave an error note on a sequence or a topic; the server does not detect repeats."""
         action = f"{_kind(locator)}_notification_create"
-        self._act(action, locator=locator, notification_type="error", msg=text)
+        plain = text.encode(errors="replace").decode()  # whatever a path or an exception held
+        self._act(action, locator=locator, notification_type="error", msg=plain)
 
     def notify_once(self, locator: str, note_id: str, text: str) -> None:
         """Leave a note that carries an id; if the answer is lost, look before saying it again."""

@@ -6,6 +6,7 @@ Source: ATLAS Advanced Streams, Sessions: 0.0 is no useful data, 1.0 complete, 0
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,13 @@ class Quality:
     lower: float
 
 
-def floor4(value: float) -> float:
-    """Cut to 4 decimals, never up.
+def floor4(part: int, whole: int) -> float:
+    """Return a share of two counts, cut to 4 decimals, never up.
 
-    >>> floor4(0.99999)
-    0.9999
+    >>> floor4(99_999, 100_000), floor4(10**40 - 1, 10**40), floor4(3, 3)
+    (0.9999, 0.9999, 1.0)
     """
-    return math.floor(value * 10_000 + 1e-9) / 10_000
+    return part * 10_000 // whole / 10_000
 
 
 def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int = 0) -> Quality:
@@ -64,26 +65,37 @@ def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int
     if not any(lane.stored for lane in lanes):
         empty = Quality(0.0, "no_data", 0.0, counted[0].name if counted else "", 0.0)
         return empty if delivered else Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
-    shares = [
-        (
-            lane,
-            _share(lane, delivered=delivered),
-            _share(lane, delivered=delivered, unaccounted_ns=unaccounted_ns),
-        )
-        for lane in counted
-    ]
-    if not shares:  # nothing but events
+    if not counted:  # nothing but events
         return Quality(1.0, "delivered" if delivered else "held", 1.0, "", 1.0)
-    weight = sum(lane.weight for lane, _, _ in shares)
-    required = [one for one in shares if one[0].required] or shares
-    worst, least, _ = min(required, key=lambda one: one[1])
+    shares = [(one.weight, *_share(one, delivered=delivered)) for one in counted]
+    later = [
+        (one.weight, *_share(one, delivered=delivered, unaccounted_ns=unaccounted_ns))
+        for one in counted
+    ]
+    required = [one for one in counted if one.required] or counted
+    worst = min(required, key=lambda one: operator.truediv(*_share(one, delivered=delivered)))
     return Quality(
-        floor4(sum(lane.weight * share for lane, share, _ in shares) / weight),
+        _mean4(shares),
         "delivered" if delivered else "held",
-        floor4(least),
+        floor4(*_share(worst, delivered=delivered)),
         worst.name,
-        floor4(sum(lane.weight * lower for lane, _, lower in shares) / weight),
+        _mean4(later),
     )
+
+
+def _mean4(shares: Sequence[tuple[float, int, int]]) -> float:
+    """Return the mean of shares, given as weight and two counts, cut to 4 decimals.
+
+    In whole numbers, as a weight is two of them: so a loss is never rounded away, however little
+    its lane weighs.
+    """
+    weights = [weight.as_integer_ratio() for weight, _, _ in shares]
+    common = math.lcm(*(below * one[2] for (_, below), one in zip(weights, shares, strict=True)))
+    part = whole = 0
+    for (above, below), (_, have, due) in zip(weights, shares, strict=True):
+        part += above * have * (common // (below * due))
+        whole += above * (common // below)
+    return floor4(part, whole)
 
 
 def _counts(lane: LaneLedger, *, delivered: bool) -> bool:
@@ -91,7 +103,8 @@ def _counts(lane: LaneLedger, *, delivered: bool) -> bool:
     return lane.rate_hz > 0 and (lane.expected > 0 or (lane.required and delivered))
 
 
-def _share(lane: LaneLedger, *, delivered: bool, unaccounted_ns: int = 0) -> float:
+def _share(lane: LaneLedger, *, delivered: bool, unaccounted_ns: int = 0) -> tuple[int, int]:
+    """Return how many samples of a lane are there, and how many were due: none of one if none."""
     due = lane.expected + math.ceil(lane.rate_hz * unaccounted_ns / 1e9)
     have = lane.delivered if delivered else lane.held + lane.in_ring
-    return have / due if due else 0.0
+    return (have, due) if due else (0, 1)

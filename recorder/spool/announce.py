@@ -19,7 +19,7 @@ from recorder.devices import driver_class, make_driver
 from recorder.errors import SpoolError
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
-from recorder.spool.dependencies import content_id
+from recorder.spool.dependencies import content_id, content_of
 from recorder.spool.said import join
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _named(store: Dependencies, kind: str, name: str) -> str:
     if not name.startswith("/"):
         return name
     try:
-        return store.add(kind, Path(name).read_bytes())
+        return store.add(kind, content_of(Path(name)))
     except (OSError, SpoolError):
         return name  # it is named as missing
 

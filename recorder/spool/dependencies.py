@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,13 @@ MOST_BYTES = 4 * 1024 * 1024
 _TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ID = re.compile(r"sha256:([0-9a-f]{64})")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,39 @@ def content_id(content: bytes) -> str:
     'sha256:e3b0c44298fc1'
     """
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file that is to become a dependency; never waits for a writer, and never for long.
+
+    Raises:
+        SpoolError: it is none, or larger than `MOST_BYTES`; the text says what was found and what
+            is allowed.
+    """
+    try:
+        content = _first_bytes(path, MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path that cannot be one
+        found = error.strerror if isinstance(error, OSError) else str(error)
+    else:
+        if len(content) <= MOST_BYTES:
+            return content
+        found = f"more than {MOST_BYTES} bytes"
+    raise SpoolError(f"{path}: {found}; must be a file of at most {MOST_BYTES} bytes")
+
+
+def _first_bytes(path: Path, most: int) -> bytes:
+    kind = stat.S_IFMT(path.stat().st_mode)  # asked first: some devices act on being opened
+    if kind != stat.S_IFREG:
+        raise OSError(0, f"is {_KINDS.get(kind, 'no file')}")
+    # Without waiting, should it become a pipe meanwhile, or be one that looks like a file (/proc).
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        content = b""
+        while len(content) < most and (more := os.read(descriptor, most - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def is_id(text: str) -> bool:
@@ -137,7 +178,7 @@ class Dependencies:
         ]
 
     def missing(self, named: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Return what is named, type to ids, and not there; contents are not read."""
+        """Return what is named, type to ids, and not there as it was kept; contents are read."""
         absent = {
             kind: [one for one in ids if not self._is_there(kind, one)]
             for kind, ids in named.items()
@@ -145,7 +186,7 @@ class Dependencies:
         return {kind: ids for kind, ids in absent.items() if ids}
 
     def _is_there(self, kind: str, one: str) -> bool:
-        return bool(_TYPE.fullmatch(kind)) and is_id(one) and self._path(kind, one).is_file()
+        return bool(_TYPE.fullmatch(kind)) and is_id(one) and _is_whole(self._path(kind, one), one)
 
     def _path(self, kind: str, one: str) -> Path:
         return self._directory / kind / one.removeprefix("sha256:")
@@ -153,6 +194,6 @@ class Dependencies:
 
 def _is_whole(path: Path, wanted: str) -> bool:
     try:
-        return content_id(path.read_bytes()) == wanted
-    except OSError:  # it is not there, or its place on the disk cannot be read
+        return content_id(content_of(path)) == wanted
+    except SpoolError:  # it is not there, or its place on the disk cannot be read
         return False

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from recorder.clock import boot_ns
 from recorder.errors import RecorderError, SpoolError
 from recorder.spool import pinning
+from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from recorder.session.session import Session
     from recorder.spool.archive import Archive
@@ -74,31 +75,33 @@ def _pin(archive: Archive, now: int, before_s: float, after_s: float) -> str:
     recording = archive.recording
     if recording is None:
         return ""
-    session, to_s = recording.session, _since_start_s(recording.session, now) + max(after_s, 0.001)
+    end_s: float | None = _since_start_s(recording.session, now) + max(after_s, 0.001)
     refused: list[str] = []
-    end_s: float | None = to_s
-    while True:
-        from_s = _since_start_s(session, now) - before_s
+    for session in [recording.session, *_before(archive, now - round(before_s * 1e9))]:
+        begin_s = max(_since_start_s(session, now) - before_s, 0.0)
         try:
-            pinning.pin(archive.room, recording, session.id, max(from_s, 0.0), end_s)
+            pinning.pin(archive.room, recording, session.id, begin_s, end_s)
         except pinning.NothingThereError:
             pass  # it was given up before the mark
         except SpoolError as error:
             refused.append(str(error))
-        before = _before(archive, session) if from_s < 0 else None
-        if before is None:
-            return "; ".join(refused)
-        session, end_s = before, None
+        end_s = None
+    return "; ".join(refused)
 
 
-def _before(archive: Archive, session: Session) -> Session | None:
-    """Return the session that another one follows without a gap, if it is still there."""
-    if not session.predecessor:
-        return None
-    try:
-        return archive.spool.session(session.predecessor)
-    except SpoolError:
-        return None
+def _before(archive: Archive, since_boot_ns: int) -> Iterator[Session]:
+    """Yield this boot's sessions before the one that runs that reach into a time, the last first.
+
+    They need not follow each other without a gap: a recording may have been stopped in between.
+    """
+    for session_id in reversed(archive.spool.session_ids()[:-1]):
+        try:
+            session = archive.spool.session(session_id)
+        except SpoolError:
+            continue  # its journal has no whole record
+        if not is_of_this_boot(session) or session.span_boot_ns[1] < since_boot_ns:
+            return
+        yield session
 
 
 def _since_start_s(session: Session, now: int) -> float:

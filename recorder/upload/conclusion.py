@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.clock import boot_id, boot_ns
 from recorder.errors import RemoteRefusedError
+from recorder.record import ANCHOR_SOURCES
 from recorder.session.session import Session
 from recorder.upload.describe import start_utc_ns
 from recorder.upload.naming import legal_keys
@@ -34,19 +35,35 @@ def terminal_record(
         session: the newest record of the spool; not changed.
         entries: the session's journal in the spool.
         log: what became of every part.
-        mapping: boot time to UTC.
+        mapping: boot time to UTC, as it is known now; what was sent before may say otherwise.
     """
     record = Session.from_dict(json.loads(json.dumps(session.to_dict())))
     for account in record.lanes:
         _settle(account, entries, log.of_lane(account.name))
-    record.start_utc_ns, record.clock_source = start_utc_ns(record, mapping), mapping.source
-    record.utc_uncertainty_ns = mapping.uncertainty_ns
+    _tell_time(record, log, mapping)
     if not record.state.is_terminal:
         record.finish()
     if record.boot_id == boot_id().hex():
         now = boot_ns()
         record.beat(now, mapping.utc_ns(now))
     return record
+
+
+def _tell_time(record: Session, log: UploadLog, mapping: Mapping) -> None:
+    """Say of the times what holds for every sample that the server got, as it was told it.
+
+    What is known now may be far better than what was frozen in the first parts: it would vouch for
+    times that it never made.
+    """
+    begins = {one.name: one.first_boot_ns for one in record.lanes if one.first_boot_ns}
+    sent = [one.part for one in log.parts if one.is_delivered and one.part.lane in begins]
+    told = [one.mapping for one in sent] or [mapping]
+    bounds = [one.uncertainty_ns for one in told]
+    known = [one for one in bounds if one is not None]
+    record.clock_source = min((one.source for one in told), key=ANCHOR_SOURCES.index)
+    record.utc_uncertainty_ns = max(known) if len(known) == len(bounds) else None
+    first = min(sent, key=lambda one: (begins[one.lane], one.id), default=None)
+    record.start_utc_ns = start_utc_ns(record, mapping if first is None else first.mapping)
 
 
 def _settle(
@@ -105,7 +122,7 @@ def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:
         if one.state == "parked"
     ]
     manifest = {"topics": topics, "parked": parked, "abandoned": log.abandoned}
-    return {"recorder": facts, "session": legal_keys(log.final or {}), "manifest": manifest}
+    return legal_keys({"recorder": facts, "session": log.final or {}, "manifest": manifest})
 
 
 def report_end(client: MosaicoClient, log: UploadLog) -> None:

@@ -60,12 +60,12 @@ def sequence_metadata(session: Session, mapping: Mapping) -> dict[str, Any]:
         "identifier": session.identifier,
         "vehicle": session.vehicle,
         "boot_id": session.boot_id,
-        "details": legal_keys(session.details),
-        "model": legal_keys(session.model),
+        "details": session.details,
+        "model": session.model,
         "sources": session.sources,
         "predecessor": session.predecessor,
-        "dependencies": legal_keys(session.dependencies),
-        "dependencies_missing": legal_keys(session.dependencies_missing),
+        "dependencies": session.dependencies,
+        "dependencies_missing": session.dependencies_missing,
         "start_ns": start_ns,
         "start": iso_utc(start_ns),
         "clock_source": mapping.source,
@@ -73,7 +73,7 @@ def sequence_metadata(session: Session, mapping: Mapping) -> dict[str, Any]:
         "heartbeat_s": session.heartbeat_s,
         "lanes": lanes,
     }
-    return {"recording": recording}
+    return legal_keys({"recording": recording})
 
 
 def part_facts(part: Part) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def lane_metadata(part: Part, schema: LaneSchema) -> dict[str, Any]:
         "epoch": f"{part.epoch:016x}",
         "from_seqno": part.from_seqno,
         "to_seqno": part.to_seqno,
-        "device": legal_keys(part.device),
+        "device": part.device,
         "columns": columns,
     }
-    return {**legal_keys(schema.metadata), "recorder": facts}
+    return legal_keys({**schema.metadata, "recorder": facts})

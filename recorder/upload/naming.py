@@ -7,6 +7,7 @@ is not empty, holds letters, digits, space, ``_`` and ``-``, and no ``--``.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,11 @@ def topic_path(lane: str, number: int | None) -> str:
 
 
 def legal_keys(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata whose keys every server takes, at every depth.
+    """Return metadata whose keys every server takes, at every depth, and whose values are JSON.
 
     A forbidden character becomes ``_`` and a run of dashes one; a key that would then be there
-    twice gets ``_2``, ``_3`` … in the order of the original.
+    twice gets ``_2``, ``_3`` … in the order of the original. A number that is none becomes null,
+    half of a surrogate pair (a byte of the command line that was no UTF-8) ``?``.
 
     >>> legal_keys({"a.b": 1, "a_b": {"x--y": [{"": 2}]}})
     {'a_b': 1, 'a_b_2': {'x-y': [{'_': 2}]}}
@@ -73,4 +75,8 @@ def legal_keys(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _legal(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_legal(one) for one in value]
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return legal_keys(value) if isinstance(value, dict) else value

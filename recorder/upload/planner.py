@@ -51,10 +51,15 @@ class Planner:
         self._walks: dict[str, LaneWalk] = {}
         self._frozen = Frozen(one.part.mapping for one in journal.parts)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is sent yet, as a better time may still come."""
+        return self._source.waits_for_time(self._settings.time_wait_s)
+
     def next_part(self) -> Progress | None:
         """Plan and journal the part that is due, or return None."""
         source = self._source
-        if source.waits_for_time(self._settings.time_wait_s):
+        if self.is_waiting:
             return None
         if (due := self.heartbeats()) is not None:
             return due
@@ -65,7 +70,7 @@ class Planner:
 
     def heartbeats(self) -> Progress | None:
         """Plan and journal the heartbeats of a live session that are due, or return None."""
-        if self._source.is_stopped or self._source.waits_for_time(self._settings.time_wait_s):
+        if self._source.is_stopped or self.is_waiting:
             return None
         if any(not one.is_settled for one in self._log.of_lane(SESSION_LOG)):
             return None

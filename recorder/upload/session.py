@@ -117,7 +117,7 @@ class SessionUpload:
             self.log.note("parked", part=due.part.id, reason="after a refusal, as configured")
         elif due is not None:
             self._deliver(connect(), due)
-        elif self.source.is_stopped:
+        elif self.source.is_stopped and not self._planner.is_waiting:
             self._conclude(connect())
         else:
             return False

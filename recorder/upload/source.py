@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: An RTC is minutes off: a first fix is worth the wait.
 _WORTH_WAITING = ("none", "rtc")
+#: Ends of a recording behind which its boot goes on, and may hear the time.
+_GOES_ON = ("roll_over", "operator", "rule")
 
 
 class Source:
@@ -197,7 +199,13 @@ class Source:
         return Anchor(self.session.announced_boot_ns, 0, written_ns, 0, "none")
 
     def waits_for_time(self, most_s: float) -> bool:
-        """Tell whether a better time may still come before anything is sent."""
-        if self.is_stopped or self.model().source not in _WORTH_WAITING:
+        """Tell whether a better time may still come before anything is sent.
+
+        It comes to a boot, not to a session: one that was rolled over, or stopped by hand, waits
+        like the one that runs. Behind a shutdown, or in another boot, none comes any more.
+        """
+        is_over = self.is_stopped and self.session.end_reason not in _GOES_ON
+        is_of_this_boot = self.session.boot_id == boot_id().hex()
+        if is_over or not is_of_this_boot or self.model().source not in _WORTH_WAITING:
             return False
         return boot_ns() - self.session.announced_boot_ns < most_s * 1e9

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recorder import clock, config, uploader
+from recorder.errors import RemoteAwayError
 from recorder.ground import GroundStation
 from recorder.mosaico import wire
 from recorder.mosaico.wire import PutStream
@@ -47,6 +48,8 @@ DONE = 0
 #: Everything that only takes time, shorter.
 PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 LOOK_S = 0.05
+#: How often somebody who uploads by hand calls while the server is away.
+BY_HAND_CALLS = 5
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 700),
     ("grpc.keepalive_timeout_ms", 500),
@@ -204,10 +207,22 @@ def upload(orders: Orders, _: Connection) -> None:
         _die_at(*orders.death)
     settings = config.from_json(orders.settings)
     if orders.by_hand:
-        uploader.upload_once(settings)
+        _upload_by_hand(settings)
     else:
         uploader.main(settings, stop_on_signals())
     os._exit(DONE)
+
+
+def _upload_by_hand(settings: config.Config) -> None:
+    """Upload as a person does: who hears that the server is away calls again.
+
+    On a busy machine even a link without faults may not answer a ping in time.
+    """
+    for _ in range(BY_HAND_CALLS - 1):
+        with contextlib.suppress(RemoteAwayError):
+            uploader.upload_once(settings)
+            return
+    uploader.upload_once(settings)
 
 
 def _hurry(orders: Orders) -> None:

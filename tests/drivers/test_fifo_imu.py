@@ -28,6 +28,7 @@ from tests.drivers.imus import (
     scaled,
     unpacked,
 )
+from tests.known import known
 
 
 @pytest.fixture
@@ -94,6 +95,31 @@ def test_rows_that_an_overflow_cost_are_counted_exactly(bench, name):
     losses = reconcile(driver, samples, imu.produced())
     assert len(losses) == 1
     assert losses[0] > 10
+
+
+@pytest.mark.parametrize("name", ["mpu6050", "bmi270"])
+def test_rows_that_are_held_when_the_fifo_overflows_are_given_before_the_gap(
+    bench, name, monkeypatch
+):
+    rate_hz, held_s = OVERFLOWS[name]
+    imu = bench(name)
+    with imu.driver(rate_hz=rate_hz) as driver:
+        driver.open()
+        samples = read_rows(driver, round(rate_hz * 1.5))
+        with monkeypatch.context() as patch:
+            patch.setattr("drivers.fifo_imu.HELD_S", 60.0)
+            patch.setattr("drivers.fifo_clock.FifoClock.is_first_known", False)
+            deadline_s = time.monotonic() + 5
+            while driver._held_rows() < 10 and time.monotonic() < deadline_s:
+                assert driver.read(0.02) is None
+            since_ns = known(driver.held_since_ns)
+            imu.bus.fault("overflow", seconds=held_s)
+            held = known(driver.read(0.2))
+        assert held.rows >= 10
+        assert 0 <= held.boot_ns - since_ns < held.period_ns
+        samples += [held, *read_rows(driver, round(rate_hz / 2)), *driver.finish()]
+    assert driver.held_since_ns is None
+    assert len(reconcile(driver, samples, imu.produced())) == 1
 
 
 def test_a_bmi270_numbers_its_rows_and_an_overflow_is_no_guess(bench):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.nmea import FIXES, Decoder, decode_file
+from drivers.nmea_rows import pack
 from drivers.nmea_sentence import parse
 from drivers.sim.nmea_render import Fix, render, seal
 from tests.known import known
@@ -425,6 +426,7 @@ def test_no_bytes_make_it_fail(data):
     decoder = Decoder()
     for epoch in decoder.feed(data, 0) + decoder.flush():
         assert epoch.fix == "none"
+        pack(epoch)
 
 
 ADDRESSES = [t + n for t in ("GP", "GN") for n in ("RMC", "GGA", "GSA", "VTG", "GLL", "GNS", "ZDA")]
@@ -442,6 +444,26 @@ def test_no_fields_make_it_fail(address, fields):
     for epoch in decode(",".join([address, *fields])):
         for value in (epoch.latitude_deg, epoch.altitude_m, epoch.speed_mps, epoch.hdop):
             assert value is None or math.isfinite(value)
+        pack(epoch)
+
+
+DIGITS = [str(number) for n in range(20) for number in (10**n, 10**n * 23 // 10, -(10**n))]
+WHOLE = [RMC, GGA, GSA, f"GPZDA,{NOON},21,06,2025,00,00", f"GPGST,{NOON},1,2,3,4,5,6,7"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(WHOLE), min_size=1, max_size=4),
+    st.integers(0, 3),
+    st.integers(1, 20),
+    st.one_of(FIELD, st.sampled_from(DIGITS), st.floats().map(str)),
+)
+def test_no_field_of_a_whole_sentence_makes_it_fail(bodies, sentence, place, value):
+    fields = bodies[sentence % len(bodies)].split(",")
+    fields[1 + place % (len(fields) - 1)] = value
+    bodies[sentence % len(bodies)] = ",".join(fields)
+    for epoch in decode(*bodies):
+        pack(epoch)
 
 
 def test_a_gsa_that_is_said_five_times_uses_its_satellites_once():

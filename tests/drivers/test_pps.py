@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from drivers.base import DeviceAbsentError, WrongDeviceError
+from drivers.epoch_counter import Counter
 from drivers.epoch_time import UTC_UNCERTAINTY_NS, EpochTime
 from drivers.nmea import Decoder
 from drivers.pps import (
@@ -186,6 +187,36 @@ def test_with_a_pulse_the_instant_itself_is_the_time_to_microseconds():
     )
     assert [s.boot_ns for s in found] == [3 * SECOND_NS, 4 * SECOND_NS]
     assert {(s.utc_source, s.utc_uncertainty_ns) for s in found} == {("pps", UNCERTAINTY_NS)}
+
+
+def late_stamps(boots_ns):
+    """Stamp an epoch of each second, read at these times, with a pulse at each whole second."""
+    pulsing, counter, time = Pulsing(), Counter(1.0), EpochTime()
+    pulsing.fetch()
+    time._pps = pulsing
+    found = []
+    for number, boot_ns in enumerate(boots_ns):
+        one = epoch(boot_ns, UTC_NS + number * SECOND_NS)
+        pulsing.at_s = boot_ns // SECOND_NS
+        counter.number(one.utc_ns, boot_ns)
+        found.append(time.stamp(one, counter.late_ns(one.utc_ns, boot_ns)))
+    return found
+
+
+def test_an_epoch_that_was_read_a_second_late_is_not_taken_for_one_of_the_next_second():
+    in_time = [(10 + n) * SECOND_NS + 50_000_000 for n in range(5)]
+    *found, late = late_stamps([*in_time[:4], in_time[4] + SECOND_NS])
+    assert [s.utc_source for s in found] == ["gps", "pps", "pps", "pps"]
+    assert late.utc_source == "gps"
+    assert abs(late.boot_ns - in_time[4]) < 10_000_000
+
+
+def test_a_pulse_counts_only_when_it_is_known_how_late_epochs_are_read():
+    kept = [20 * SECOND_NS + n for n in range(3)]  # read at once, after nobody read for long
+    in_time = [(17 + n) * SECOND_NS + 50_000_000 for n in range(3, 6)]
+    found = late_stamps(kept + in_time)
+    assert [s.utc_source for s in found] == ["gps"] * 4 + ["pps"] * 2
+    assert found[-1].boot_ns == 22 * SECOND_NS
 
 
 def test_time_does_not_go_back_where_pulses_begin():

@@ -55,6 +55,7 @@ def test_the_commands_of_the_issue_are_there_and_in_its_order() -> None:
         "show",
         "verify",
         "audit",
+        "export",
         "spool",
         "pin",
         "unpin",

@@ -167,6 +167,23 @@ def test_a_missing_dependency_is_said_by_show_and_by_check(tmp_path: Path, file:
     assert checked.exit_code == 1
 
 
+def test_a_dependency_that_is_damaged_on_the_disk_is_said_by_check(
+    tmp_path: Path, file: Path
+) -> None:
+    store = Dependencies(tmp_path / "data" / "dependencies")
+    found = store.add("calibration", b"focal: 1")
+    plain = CONFIG.format(mode="off", server="")
+    file.write_text(
+        plain.replace("[spool]", f'dependencies = {{calibration = ["{found}"]}}\n[spool]')
+    )
+    told = f"dependency calibration {found}: not whole in the store"
+    assert told not in " ".join(call("check", "--config", file).output.split())
+    (tmp_path / "data" / "dependencies" / "calibration" / found[7:]).write_bytes(b"")
+    checked = call("check", "--config", file)
+    assert told in " ".join(checked.output.split())
+    assert checked.exit_code == 1
+
+
 def of(*sources: str, identifier: str = "") -> dict[str, Any]:
     return {
         "sources": list(sources), "identifier": identifier, "state": "closed", "start_utc_ns": None

@@ -206,6 +206,14 @@ WRONG = {
         GOOD + "rate_hz = -3",
         ["lanes[0].rate_hz (lane 'imu'): found -3; must be greater than 0"],
     ),
+    "a weight beside which nothing else counts": (
+        GOOD + "weight = 1e308",
+        ["lanes[0].weight (lane 'imu'): found 1e+308; must be less than or equal to 1000"],
+    ),
+    "a weight that counts for nothing": (
+        GOOD + "weight = 1e-14",
+        ["lanes[0].weight (lane 'imu'): found 1e-14; must be greater than or equal to 0.001"],
+    ),
     "a number beyond its limit": (
         GOOD + "[session]\nheartbeat_s = 61",
         ["session.heartbeat_s: found 61; must be less than or equal to 60"],

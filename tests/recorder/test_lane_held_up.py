@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
+import pytest
+
 from drivers.base import Device, DeviceLostError, Driver, Sample
 from recorder import config, record
 from recorder.clock import boot_ns
 from recorder.lane import main
 from recorder.ring_files import ReaderSet
 from recorder.service import Stop
+from tests.known import known
 from tests.recorder.building import FIELDS, rows
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 PERIOD_NS = 10_000_000
 BEFORE, AFTER = 20, 200
 HELD_UP_S = 1.5
+LOST, HOLDS_NS = 60, 2_000_000_000
 
 
 class Keeping(Driver):
@@ -34,6 +38,7 @@ class Keeping(Driver):
     #: What happens at sample `BEFORE`: the process does not come to read, or the device is lost.
     is_held_up: ClassVar[bool]
     given: ClassVar[list[int]]
+    _begin_ns = 0
 
     def open(self) -> Device:
         # A device that was set up again gives its first samples when it knows their times.
@@ -65,10 +70,35 @@ class Keeping(Driver):
         """Nothing is open."""
 
 
-def counts(tmp_path: Path) -> tuple[int, record.Losses]:
+class Holding(Keeping):
+    """A device that loses samples, and knows the times of those that follow after a while only."""
+
+    kind = "holding"
+
+    @property
+    def held_since_ns(self) -> int | None:
+        if not self._begin_ns:
+            return None
+        lost_ns = LOST * PERIOD_NS if self._number >= BEFORE else 0
+        return self._begin_ns + self._number * PERIOD_NS + lost_ns
+
+    def read(self, timeout_s: float) -> Sample | None:
+        if self._number == BEFORE + AFTER:
+            self.stop.set()
+            return None
+        at_ns = known(self.held_since_ns)
+        if boot_ns() < at_ns + (HOLDS_NS if self._number == BEFORE else 0):
+            threading.Event().wait(PERIOD_NS / 1e9)
+            return None
+        self._number += 1
+        self.given.append(at_ns)
+        return Sample(boot_ns=at_ns, rows=1, payload=[rows(len(self.given))])
+
+
+def counts(tmp_path: Path, kind: str = "Keeping") -> tuple[int, record.Losses]:
     """Run the lane; return how many samples were due, and what was lost."""
     Keeping.stop = Stop()
-    lane = config.Lane(name="imu", driver=f"{__name__}:Keeping")
+    lane = config.Lane(name="imu", driver=f"{__name__}:{kind}")
     main(config.Config(lanes=[lane], spool=config.Spool(run_dir=tmp_path)), Keeping.stop, "imu")
     readers = ReaderSet(tmp_path / "rings")
     assert readers.look() == []
@@ -88,3 +118,13 @@ def test_what_a_device_keeps_back_after_its_start_is_no_absence(tmp_path: Path) 
     gap_ns = Keeping.given[BEFORE] - Keeping.given[BEFORE - 1]
     assert losses == record.Losses(absent=round(gap_ns / PERIOD_NS) - 1)
     assert expected == BEFORE + AFTER + losses.absent
+
+
+def test_what_a_driver_holds_back_after_a_loss_is_not_booked_as_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.lane.START_ALLOWANCE_NS", 0)
+    Keeping.given = []
+    expected, losses = counts(tmp_path, "Holding")
+    assert losses == record.Losses(source=LOST)
+    assert expected == BEFORE + AFTER + LOST

@@ -174,6 +174,17 @@ def test_a_window_over_many_sessions_is_kept_in_all_of_them(tmp_path: Path) -> N
         assert [len(one.entries("pin", each)) for each in met] == [1, 1, 1, 1]
 
 
+def test_a_window_over_a_stop_is_kept_before_it_too(tmp_path: Path) -> None:
+    with bench(tmp_path) as one:
+        one.record()
+        before = one.now.id
+        one.ask("stop")
+        one.ask("start")
+        one.record()
+        assert one.ask("mark", before_s=30, after_s=0)["unpinned"] == ""
+        assert len(one.entries("pin", before)) == 1
+
+
 @pytest.mark.parametrize(
     "asked",
     [{"label": "x" * 256}, {"label": 1}, {"before_s": -1}, {"after_s": 4000}, {"after_s": "x"}],
@@ -231,6 +242,21 @@ def test_what_was_missing_and_is_added_later_is_missing_no_more(tmp_path: Path) 
         Dependencies(one.config.dependencies_dir).add("calibration", b"found again")
         one.ask("stop")  # with its last heartbeat
         assert one.records()[-1].dependencies_missing == {}
+
+
+def test_a_session_says_that_what_it_names_is_damaged_until_it_is_added_again(
+    tmp_path: Path,
+) -> None:
+    wanted = content_id(b"focal: 1")
+    with bench(tmp_path, dependencies={"calibration": [wanted]}) as one:
+        store = Dependencies(one.config.dependencies_dir)
+        store.add("calibration", b"focal: 1")
+        (one.config.dependencies_dir / "calibration" / wanted[7:]).write_bytes(b"")
+        one.ask("new")
+        assert one.now.dependencies_missing == {"calibration": [wanted]}
+        store.add("calibration", b"focal: 1")
+        one.ask("new")
+        assert one.now.dependencies_missing == {}
 
 
 def test_a_disk_that_takes_no_dependency_keeps_nobody_from_recording(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
 from pathlib import Path
@@ -71,6 +73,44 @@ def test_a_file_is_a_line(tmp_path: Path, text: str, active: bool) -> None:
     path.write_text(text)
     assert gpio.open_line(f"file:{path}").read() is active
     assert gpio.open_line(f"file:{path}", active_low=True).read() is not active
+
+
+@pytest.mark.timeout(20)  # who opens a pipe waits for its writer for ever
+@pytest.mark.parametrize("active_low", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+def test_a_file_that_would_hold_up_the_commit_is_said_once_and_is_not_active(
+    tmp_path: Path, kind: str, active_low: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "line"
+    with contextlib.ExitStack() as opened:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            opened.enter_context(socket.socket(socket.AF_UNIX)).bind(str(path))
+        else:
+            path.mkdir()
+        watched = Trigger(Rule(do="mark", line=f"file:{path}", active_low=active_low), boot_ns())
+        newest = Newest([])
+        assert not any(watched.look(newest, boot_ns()) for _ in range(3))
+        assert [str(path) in one.message for one in caplog.records] == [True]
+    path.rmdir() if kind == "folder" else path.unlink()
+    path.write_text(f"{0 if active_low else 1}\n")
+    assert watched.look(newest, boot_ns())
+
+
+def test_a_character_device_is_a_line_and_needs_no_end() -> None:
+    controller, device = os.openpty()
+    try:
+        line = gpio.open_line(f"file:{os.ttyname(device)}")
+        with pytest.raises(BlockingIOError):
+            line.read()
+        os.write(controller, b"1\n")
+        assert line.read()
+    finally:
+        os.close(controller)
+        os.close(device)
+    assert gpio.open_line("file:/dev/zero").read()
+    assert not gpio.open_line("file:/dev/null").read()
 
 
 @pytest.mark.parametrize("spec", ["", "17", "gpiochip0:17", "/dev/gpiochip0", "file:relative"])

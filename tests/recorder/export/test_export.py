@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner
 
 from drivers import camera
 from drivers.base import Field
 from recorder import record
+from recorder.cli import recorder as command_line
 from recorder.clock import anchor_now, boot_id, boot_ns
 from recorder.errors import RecorderError
 from recorder.export import export_session
@@ -409,3 +411,20 @@ def test_an_unknown_session_makes_no_folder(recorder: Recorder, tmp_path: Path) 
     with pytest.raises(RecorderError, match="no session"):
         export_session(recorder.spool, "0" * 36, tmp_path / "out", "csv")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_a_recording_of_a_pulled_card(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    imu_recording(recorder)
+    target = tmp_path / "out"
+    command = ["export", ID[:8], "--spool", str(recorder.spool.directory), "--to", str(target)]
+    done = CliRunner().invoke(command_line, [*command, "--format", "csv", "--json"])
+    assert done.exit_code == 0, done.output
+    lane = next(one for one in json.loads(done.output)["lanes"] if one["lane"] == "imu")
+    rows = (target / lane["files"][0]).read_text().splitlines()
+    assert (lane["rows"], lane["missing"], len(rows)) == (400, 0, 401)
+    assert json.loads((target / "session.json").read_text())["id"] == ID
+    again = CliRunner().invoke(command_line, command)
+    assert again.exit_code == 1
+    assert "is not empty" in again.output

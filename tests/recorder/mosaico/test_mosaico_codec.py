@@ -34,6 +34,13 @@ def test_an_answer_without_the_handle_is_refused():
         codec.text("session_create", {"locator": "s:1"}, "uuid")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), "\ud800", ["a", {"b\udcff": 1}]])
+def test_what_is_no_json_is_refused_here_and_not_sent(value):
+    with pytest.raises(ValueError, match="no JSON: "):
+        codec.request({"user_metadata": {"a": value}})
+    assert json.loads(codec.request({"a": "Prüf \U0001f697"})) == {"a": "Prüf \U0001f697"}
+
+
 def test_a_server_before_0_7_tells_no_message_limit():
     told = {"version": "0.5.0", "semver": {"major": 0, "minor": 5, "patch": 0, "pre": None}}
     assert codec.server_info(told) == codec.ServerInfo("0.5.0", (0, 5, 0), None)

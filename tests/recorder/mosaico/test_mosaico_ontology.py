@@ -6,15 +6,24 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 import pytest
 
 import recorder.mosaico
-from recorder.mosaico import Header, Message, String, message, ontology, rows
+from recorder.mosaico import (
+    Header,
+    Message,
+    String,
+    TopicLevelErrorPolicy,
+    message,
+    ontology,
+    rows,
+)
 from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY
 from recorder.upload.rows import OWN_ONTOLOGY
 
@@ -160,6 +169,46 @@ def test_rows_of_a_users_class_come_back_as_they_were_pushed(client):
     assert list(rows(client, "drive/wheels")) == [
         {"timestamp_ns": number, **asdict(data)} for number, data in enumerate(pushed)
     ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    ontology_tag: ClassVar[str] = "Counted"
+    header: Header | None = None
+    ticks: Annotated[int, pa.uint8()]
+    seen: list[int] | None = None
+    at: Annotated[int, pa.timestamp("ns")] | None = None
+
+
+FRACTION: Any = 1.5
+FRACTIONS = {
+    "timestamp_ns": {"timestamp_ns": FRACTION},
+    "header.sample_counter": {"header": Header(sample_counter=FRACTION)},
+    "ticks": {"ticks": -FRACTION / 3},
+    "ticks ": {"ticks": Decimal("2.5")},
+    "seen[]": {"seen": [1, FRACTION]},
+    "at": {"at": FRACTION},
+}
+
+
+@pytest.mark.parametrize("place", FRACTIONS)
+def test_a_fraction_where_only_whole_numbers_have_room_is_left_out_and_noted(client, place):
+    given = {"timestamp_ns": 2, "ticks": 4, **FRACTIONS[place]}
+    bad = Message(timestamp_ns=given.pop("timestamp_ns"), data=Counted(**given))
+    whole: Any = {"timestamp_ns": 3.0, "ticks": 5.0, "seen": [6.0, 7], "at": 8.0}
+    good = Message(timestamp_ns=whole.pop("timestamp_ns"), data=Counted(**whole))
+    with client.sequence_create("drive", {}) as writer:
+        topic = writer.topic_create("counted", {}, Counted, on_error=TopicLevelErrorPolicy.Ignore)
+        for one in (Message(timestamp_ns=1, data=Counted(ticks=4)), bad, good):
+            topic.push(one)
+    found = list(rows(client, "drive/counted"))
+    assert [(one["timestamp_ns"], one["ticks"], one["seen"]) for one in found] == [
+        (1, 4, None),
+        (3, 5, [6, 7]),
+    ]
+    [noted] = client.notifications("drive/counted")
+    assert f"{place.strip()}: " in noted.text
+    assert "is no whole number" in noted.text
 
 
 def test_a_class_that_is_no_ontology_is_refused_before_the_server_makes_a_topic(client):

@@ -285,6 +285,15 @@ def test_lanes_count_by_their_weight() -> None:
     assert quality([gps, imu], delivered=False).value == 0.8
 
 
+@pytest.mark.parametrize("weight", [1e-14, 1e308])
+def test_no_weight_hides_a_loss_or_makes_the_quality_no_number(weight: float) -> None:
+    gps, imu, camera = lane("gps", 100, 100), lane("imu", 100, 100), lane("cam", 100, 0)
+    gps.weight = imu.weight = max(weight, 1.0)
+    camera.weight = min(weight, 1.0)
+    found = quality([gps, imu, camera], delivered=False)
+    assert (found.value, found.lower, found.least) == (0.9999, 0.9999, 0.0)
+
+
 def test_rows_that_say_nothing_are_no_loss() -> None:
     gps = lane("gps", 100, 100)
     gps.invalid = 40

@@ -58,6 +58,27 @@ def test_what_is_named_and_not_there_is_missing(tmp_path: Path) -> None:
     assert store.missing({"calibration": [there]}) == {}
 
 
+@pytest.mark.parametrize("raw", [b"", CONTENT[:-1], b"~" + CONTENT[1:], CONTENT + b"~", None])
+def test_a_content_that_is_damaged_is_missing_until_it_is_added_again(
+    tmp_path: Path, raw: bytes | None
+) -> None:
+    store = Dependencies(tmp_path)
+    found = store.add("calibration", CONTENT)
+    path = tmp_path / "calibration" / found[7:]
+    named = {"calibration": [found]}
+    assert store.missing(named) == {}
+    path.unlink()
+    if raw is None:
+        path.mkdir()
+        assert store.missing(named) == named
+        path.rmdir()
+    else:
+        path.write_bytes(raw)
+        assert store.missing(named) == named
+    store.add("calibration", CONTENT)
+    assert store.missing(named) == {}
+
+
 @pytest.mark.parametrize("kind", ["", "../x", "A", "a/b", ".hidden", "x" * 65])
 def test_a_type_is_never_a_path(tmp_path: Path, kind: str) -> None:
     with pytest.raises(SpoolError, match="must be of a-z"):

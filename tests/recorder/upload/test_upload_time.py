@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 
+import pytest
+from click.testing import CliRunner
+
+from recorder.cli import recorder
 from recorder.clock import anchor_now, boot_id, boot_ns
 from recorder.mosaico import MosaicoClient
 from recorder.record import Anchor
 from recorder.service import Stop
 from recorder.spool.journal import Journal
+from recorder.spool.receipts import final_session
 from recorder.uploader import Uploader, upload_once
 from tests.known import known
 from tests.recorder.upload.made import UTC_NS, Drive
@@ -110,6 +115,7 @@ def test_a_time_that_becomes_known_too_late_is_restated_from_the_next_part_on(dr
         drain(uploader)
     finally:
         uploader.close()
+    assert_final_record_is_as_told(config, station.url, ("none", None))
     facts = facts_of_parts(station.url, "imu")
     assert [one["clock_source"] for one in facts] == ["none"] * 2 + ["gps"] * 2
     assert [one["clock_uncertainty_ns"] is None for one in facts] == [True] * 2 + [False] * 2
@@ -127,6 +133,89 @@ def test_a_time_that_becomes_known_too_late_is_restated_from_the_next_part_on(dr
     assert [*parts[0], *parts[1]] == [5 * S + one for one in due[:400]]
     errors = [a - b - UTC_NS for a, b in zip([*parts[2], *parts[3]], due[400:], strict=True)]
     assert max(map(abs, errors)) < 10_000_000
+
+
+@pytest.mark.parametrize("mode", ["live", "after_close"])
+def test_one_that_was_rolled_over_before_the_first_fix_waits_for_it(drive, station, mode):
+    drive.recording.close()
+    drive.begin(10)
+    say(drive, anchor_now(drive.start_ns, 5 * S, 0, "none"))
+    drive.imu(40)
+    drive.end("roll_over")
+    config = drive.config(station.url, mode=mode, time_wait_s=3600)
+    uploader = Uploader(config, Stop())
+    try:
+        drain(uploader)
+        with MosaicoClient.connect_url(station.url) as client:
+            assert [one for one in client.sequences() if "car-7" in one] == []
+        assert final_session(config.upload_dir / drive.id) is None
+        say(drive, anchor_now(drive.start_ns + S, UTC_NS + S, 100_000_000, "gps"))
+        drain(uploader)
+    finally:
+        uploader.close()
+    (facts,) = facts_of_parts(station.url, "imu")
+    assert facts["clock_source"] == "gps"
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "roll_over"])
+def test_nobody_waits_for_a_time_behind_a_shutdown_or_by_hand(drive, station, reason):
+    drive.recording.close()
+    drive.begin(10)
+    say(drive, anchor_now(drive.start_ns, 5 * S, 0, "none"))
+    drive.imu(40)
+    drive.end(reason)
+    config = drive.config(station.url, mode="after_close", time_wait_s=3600)
+    if reason == "roll_over":
+        assert upload_once(config).done == [drive.id]
+    else:
+        uploader = Uploader(config, Stop())
+        try:
+            drain(uploader)
+        finally:
+            uploader.close()
+    (facts,) = facts_of_parts(station.url, "imu")
+    assert facts["clock_source"] == "none"
+
+
+def test_the_final_record_has_the_largest_bound_and_the_least_trusted_source_of_its_parts(
+    drive, station
+):
+    drive.recording.close()
+    drive.begin(10)
+    say(drive, anchor_now(drive.start_ns, UTC_NS, 900_000_000, "ntp"))
+    drive.imu(40)
+    drive.beat()
+    config = drive.config(station.url, mode="live", part_s=1.0)
+    uploader = Uploader(config, Stop())
+    try:
+        drain(uploader)
+        say(drive, *(anchor_now(drive.start_ns + i, UTC_NS + i, 1000, "gps") for i in range(3)))
+        drive.imu(40)
+        drive.end()
+        drain(uploader)
+    finally:
+        uploader.close()
+    facts = facts_of_parts(station.url, "imu")
+    assert [one["clock_source"] for one in facts] == ["ntp"] * 2 + ["gps"] * 2
+    most_ns = max(one["clock_uncertainty_ns"] for one in facts)
+    assert most_ns >= 900_000_000 > facts[-1]["clock_uncertainty_ns"]
+    assert_final_record_is_as_told(config, station.url, ("ntp", most_ns))
+
+
+def assert_final_record_is_as_told(config, url, clock):
+    """Everywhere: on the server, in the spool's list, and in both as `recorder show` has it."""
+    with MosaicoClient.connect_url(url) as client:
+        (name,) = [one for one in client.sequences() if "car-7" in one]
+        first_ns = known(client.describe_topic(f"{name}/imu/p000000")).first_ns
+        final = known(client.describe_topic(f"{name}/recorder/summary")).user_metadata["session"]
+    found = (final["clock_source"], final["utc_uncertainty_ns"])
+    assert (*found, final["start_utc_ns"]) == (*clock, first_ns)
+    bound_ns = clock[1]
+    told = "no bound" if bound_ns is None else f"true to {bound_ns / 1e6:,.3g} ms"
+    for place in (["--spool", str(config.spool.directory)], ["--server", url]):
+        shown = CliRunner().invoke(recorder, ["show", final["id"], *place])
+        assert shown.exit_code == 0, shown.output
+        assert f"(clock: {clock[0]}, {told})" in shown.output
 
 
 def drain(uploader):

@@ -7,8 +7,10 @@ import struct
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from recorder import status
+from recorder.cli import recorder
 from recorder.errors import ConfigError, RemoteAwayError, SpoolError
 from recorder.mosaico import MosaicoClient
 from recorder.service import Stop
@@ -158,6 +160,42 @@ def test_marks_are_a_topic_of_their_own(drive, station):
     upload_once(drive.config(station.url))
     assert texts(station.url, "recorder/marks") == [mark]
     assert topic(station.url, "recorder/marks").first_ns == UTC_NS + 5
+
+
+def test_bytes_that_are_no_text_stop_no_upload(drive, station):
+    said = drive.recording.session
+    said.identifier, said.vehicle = "drive \udcff", "car-7"
+    said.details["driver"] = "J\udcffrg"
+    record(drive)
+    assert upload_once(drive.config(station.url)).done == [drive.id]
+    recording = sequence(station.url).user_metadata["recording"]
+    assert recording["details"]["driver"] == "J?rg"
+    final = topic(station.url, "recorder/summary").user_metadata["session"]
+    assert final["details"]["driver"] == "J?rg"
+
+
+def test_show_tells_a_servers_marks_like_the_spools(drive, station):
+    drive.tell_time()
+    drive.imu(1)
+    start = drive.start_ns
+    for label, boot_ns in (("late [/b]", start + 7_000_000_000), ("early", start + 3_000_000_000)):
+        drive.recording.note({"entry": "mark", "label": label, "boot_ns": boot_ns, "cause": "x"})
+    drive.end()
+    config = drive.config(station.url)
+    upload_once(config)
+    places = (["--server", station.url], ["--spool", str(config.spool.directory)])
+    runner = CliRunner()
+    for place in places:
+        told = runner.invoke(recorder, ["show", drive.id, *place])
+        assert told.exit_code == 0, told.output
+        lines = [" ".join(one.split()) for one in told.stdout.splitlines() if "mark" in one]
+        assert sorted(lines) == ["mark at 3.0 s: early (x)", "mark at 7.0 s: late [/b] (x)"]
+    plain = [
+        json.loads(runner.invoke(recorder, ["show", drive.id, *one, "--json"]).stdout)["marks"]
+        for one in places
+    ]
+    assert [one["label"] for one in plain[0]] == ["early", "late [/b]"]
+    assert sorted(map(str, plain[0])) == sorted(map(str, plain[1]))
 
 
 def test_receipts_cover_every_stored_sample_and_the_final_record_is_journalled(drive, station):

@@ -27,7 +27,7 @@ from recorder.spool.endings import Endings
 from recorder.spool.journal import Journal, renew
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import Overflow
-from recorder.spool.reserve import RESERVE_BYTES, Reserve
+from recorder.spool.reserve import RESERVE_BYTES, Reserve, proofs_of
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
 from recorder.spool.volume import FULL
@@ -223,7 +223,9 @@ class Room:
             recording.sync()
         else:
             with contextlib.closing(Journal(self.spool.journal_path(session_id))) as journal:
-                for one in tombstones:
+                is_open = self.spool.session(session_id).recording == "running"
+                proofs = proofs_of(journal.entries, tombstones) if is_open else []
+                for one in [*proofs, *tombstones]:
                     self._reserve.spend_on(functools.partial(journal.append, one))
                 journal.sync()
         for segment in segments:

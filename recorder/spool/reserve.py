@@ -8,12 +8,12 @@ the line tried again; what is given up next fills the reserve before anybody els
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder.spool.volume import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 RESERVE_BYTES, SLICE_BYTES = 1024 * 1024, 65_536
@@ -70,3 +70,20 @@ class Reserve:
                 os.truncate(self._path, max(size_bytes - SLICE_BYTES, 0))
             else:
                 return
+
+
+def proofs_of(
+    entries: Iterable[dict[str, Any]], tombstones: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the lines that say what segments hold, to be written once more before they go.
+
+    While a session was recorded a sync may have failed: then such a line is perhaps no more than a
+    page in memory, and a tombstone alone does not say what went.
+
+    Args:
+        entries: the session's journal.
+        tombstones: of the segments.
+    """
+    gone = {(one["lane"], one["file"]) for one in tombstones}
+    lines = (one for one in entries if one["entry"] == "sealed")
+    return [one for one in lines if (one["lane"], one["file"]) in gone]

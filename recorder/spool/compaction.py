@@ -106,7 +106,7 @@ class _Plan:
         elif kind in ("segment", "sealed"):
             found = self._heads if kind == "segment" else self._sealed
             key = entry["lane"], entry["file"]
-            if kind == "segment" and key in found:
+            if key in found:  # said again, and that one counts
                 self.dropped.add(found[key])
             found[key] = number
 

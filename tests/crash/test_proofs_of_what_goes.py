@@ -23,3 +23,17 @@ def test_a_disk_that_is_full_after_a_failed_sync_loses_count_of_nothing(steps: i
         life.die_in_a_commit(steps=steps)
     finally:
         life.teardown()
+
+
+def test_a_proof_that_was_said_twice_goes_with_its_segment_when_the_journal_shrinks() -> None:
+    life = Machine()
+    try:
+        life.begin(seed=0, is_own=False, is_uploading=True, steps=0, dies=False)
+        life.drive(rounds=2)
+        life.kill_the_spool()
+        life.wait(seconds=25.0)
+        life.fill_the_disk(room_bytes=0)
+        life.restart(dies=False, steps=0)
+        life.conclude()
+    finally:
+        life.teardown()

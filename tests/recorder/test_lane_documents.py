@@ -93,7 +93,9 @@ def test_what_is_no_document_is_said_as_missing_and_keeps_nobody_from_recording(
     lanes = settings(tmp_path, mounting=file)
     config = dataclasses.replace(lanes, session=SessionTable(dependencies={"route": [file]}))
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 31, limits[1]))  # what /dev/zero would fill
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most_bytes = pages * resource.getpagesize() + (1 << 30)  # what /dev/zero would fill
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, limits[1]))
     try:
         with unblocked(file):
             session = new_session(config, Dependencies(config.dependencies_dir), Said())

@@ -83,8 +83,7 @@ class Archive:
         self.spool = Spool.make_beside(config.spool_dir)
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, self.spool.hold())
-            # Once more: it may have been unmounted just before the spool was opened.
-            _must_be_mounted(config, was_own=was_own)
+            _must_be_mounted(config, was_own=was_own)  # once more, and now nobody can unmount it
             opened.callback(self.spool.volume.close)
             self.room = Room(self.spool, config)
             is_feeding = config.clock.chrony_socket is not None
@@ -96,7 +95,9 @@ class Archive:
                 # A disk that is full could not even take what a recording begins with.
                 self.room.keep(None, ["journal"])
             self.recording = self._take_over(own)
-            if self.recording is None and is_recording:
+            if self.recording is not None:
+                _trust(self.recording).publish(config.watermark_file)
+            elif is_recording:
                 self.announce()
             self._opened = opened.pop_all()
 
@@ -283,6 +284,12 @@ class Archive:
     def close(self) -> None:
         """Let go of everything and write nothing more; may be called twice."""
         self._opened.close()
+
+
+def _trust(found: Recording) -> Watermark:
+    """Return how far what was found reaches: what a commit that fails adds to it is not trusted."""
+    ends = {name: lane.end for name, lane in found.lanes.items() if lane.end}
+    return Watermark(found.session.id, ends)
 
 
 def _must_be_mounted(config: Config, *, was_own: bool) -> None:

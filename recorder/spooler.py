@@ -19,7 +19,7 @@ from recorder.command import CommandServer
 from recorder.errors import NotMountedError, SpoolError
 from recorder.orders import answer
 from recorder.ring_files import ReaderSet, running
-from recorder.service import Notifier, Stop, entry
+from recorder.service import Notifier, Stop, entry, give_back
 from recorder.spool.archive import Archive
 from recorder.spool.counts import Counts
 from recorder.spool.pace import Pace
@@ -61,11 +61,10 @@ class Spooler:
         )
         self._trouble = self._told = ""
         self._starved: set[str] = set()  # who got nothing on a full disk: lanes, or the journal
-        #: The session that was being recorded when the disk was lost.
-        self._own = ""
-        self._was_own = False
-        #: Whether a session is to be recorded as soon as the disk is there.
+        #: The session that was being recorded when the disk was lost; whether that was ours alone.
+        self._own, self._was_own = "", False
         self._triggers = Triggers(config)
+        #: Whether a session is to be recorded as soon as the disk is there.
         self._is_recording = self._triggers.is_recording
         self._archive: Archive | None = None
         self._open()
@@ -290,6 +289,7 @@ def main(config: Config, stop: Stop) -> None:
         SpoolError: the spool's directory cannot be used.
     """
     spooler = Spooler(config)
+    give_back()
     try:
         spooler.run(stop)
     finally:

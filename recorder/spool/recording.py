@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
@@ -48,7 +47,7 @@ class Recording:
         #: Segments that cannot be read, with the reason; they stay where they are.
         self.refused: list[str] = []
         folder = spool.session_dir(session.id)
-        raw_id = uuid.UUID(session.id).bytes
+        raw_id = bytes.fromhex(session.id.replace("-", ""))
         settled = session.announced_boot_ns + START_ALLOWANCE_NS
         self.lanes = {
             one.name: LaneLog(

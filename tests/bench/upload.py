@@ -116,10 +116,10 @@ def _lane(shelf: Shelf, schema: LaneSchema, url: str, what: Amount) -> Iterator[
     station.close()
     told = f"{what.name}, a part's stream from the spool / bare DoPut"
     yield Figure(told, ours, bare, what.unit, what.budget)
-    # With its plan (a second reading), questions, journal, session log and commit mark: told beside
-    # it, and no budget, for the peer does none of that.
+    # With its plan (a second reading), questions, journal, session log and commit mark, none of
+    # which the peer does.
     told = f"{what.name}, the upload's whole course / bare DoPut"
-    yield Figure(told, whole, bare, what.unit)
+    yield Figure(told, whole, bare, what.unit, what.budget)
 
 
 def _planned(shelf: Shelf) -> tuple[Part, Path]:

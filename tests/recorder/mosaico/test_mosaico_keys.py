@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import uuid
 
 import pytest
@@ -157,21 +155,6 @@ def test_a_key_file_that_is_absent_is_told(tmp_path):
 
 
 # --- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A private key and a certificate for the loopback address, signed by itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -keyout key.pem -out cert.pem -subj /CN=localhost"
-        " -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=30)
-    return (folder / "cert.pem").read_bytes(), (folder / "key.pem").read_bytes()
 
 
 def test_each_topics_own_connection_carries_the_key_and_trusts_the_same_root(

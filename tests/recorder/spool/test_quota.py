@@ -76,6 +76,23 @@ def test_a_configured_priority_stands_above_what_a_lane_is(tmp_path: Path) -> No
         assert gone(one, before) == wanted
 
 
+def test_a_segment_that_was_said_once_more_is_as_old_as_it_was(tmp_path: Path) -> None:
+    # As a process leaves it that is killed between the line said again and the tombstone.
+    with yard(tmp_path) as one:
+        one.fill("imu", segments=3)
+        ended, before = one.id, one.files()
+        order = named(one.sealed("imu"))
+        one.next_session()
+        said = [each for each in one.spool.entries(ended) if each["entry"] == "sealed"]
+        log = Journal(one.spool.journal_path(ended))
+        log.record(next(each for each in said if each["file"] == order[0][1]))
+        log.close()
+        assert one.room(missing_bytes=1).keep(one.recording) > 0
+        told = [(each["lane"], each["file"]) for each in one.tombstones(ended)]
+        assert told == order[:1]
+        assert named(sorted(before - one.files(ended))) == order[:1]
+
+
 def test_what_is_about_to_be_sent_goes_last_and_its_tombstone_says_so(tmp_path: Path) -> None:
     with yard(tmp_path) as one:
         one.fill("camera", "gps", segments=2)

@@ -25,7 +25,6 @@ __all__ = [
     "boot_id",
     "boot_ns",
     "iso_utc",
-    "random_uuid",
     "system_anchor",
     "wall_ns",
 ]
@@ -34,17 +33,11 @@ __all__ = [
 ANCHOR_PERIOD_NS = 10_000_000_000
 _READINGS = 3
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NEW_UUID = _BOOT_ID.with_name("uuid")
 
 
 def boot_id() -> bytes:
     """Return the 16 bytes that name this boot of the machine."""
     return bytes.fromhex(_BOOT_ID.read_text().replace("-", ""))
-
-
-def random_uuid() -> str:
-    """Return a random UUID (version 4), as the kernel makes a new one at each reading."""
-    return _NEW_UUID.read_text().strip()
 
 
 def iso_utc(utc_ns: int | None) -> str:

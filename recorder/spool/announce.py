@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder import __version__
-from recorder.clock import boot_id, boot_ns, random_uuid
+from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
 from recorder.devices import driver_class, make_driver
 from recorder.errors import SpoolError
@@ -44,7 +45,7 @@ def new_session(config: Config, store: Dependencies, said: Said, predecessor: st
     model = dataclasses.asdict(chosen.model)
     model["configuration"] = model["configuration"] or content_id(resolved)
     session = Session(
-        id=random_uuid(),
+        id=str(uuid.uuid4()),
         boot_id=boot_id().hex(),
         type=chosen.type,
         identifier="",

@@ -11,6 +11,7 @@ frame), register map.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -144,13 +145,16 @@ class Bmi270(FifoImu):
 
     def _program(self) -> bytes:
         try:
-            program = self.config_file.read_bytes()
+            # Without waiting: a pipe in the file's place must not hold the lane up.
+            with os.fdopen(os.open(self.config_file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                program = file.read(CONFIG_BYTES + 1)
         except OSError as error:
             found = error.strerror or "cannot be read"
         else:
             if len(program) == CONFIG_BYTES:
                 return program
-            found = f"has {len(program)} bytes, not {CONFIG_BYTES}"
+            size = f"{len(program)}" if len(program) < CONFIG_BYTES else "more"
+            found = f"has {size} bytes, not {CONFIG_BYTES}"
         raise DeviceAbsentError(
             f"{self}: config_file is {self.config_file}: {found}; the chip measures nothing without"
             " Bosch's configuration file (bmi270-init-data.fw), which does not ship with it"

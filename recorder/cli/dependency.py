@@ -16,7 +16,7 @@ from recorder.cli.sessions import server_url
 from recorder.command import ask
 from recorder.configfile import load
 from recorder.errors import SpoolError
-from recorder.spool.dependencies import MOST_BYTES, Dependencies
+from recorder.spool.dependencies import Dependencies, content_of
 from recorder.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def add(kind: str, file: Path, config_file: Path, as_json: bool) -> None:
     Prints its id. The recording that runs names it from now on; others do if their configuration
     has the id, or the file's path, under session.dependencies.
     """
-    if file.stat().st_size > MOST_BYTES:
-        told = f"{file}: {words.size(file.stat().st_size)}"
-        raise SpoolError(f"{told}; a dependency has at most {words.size(MOST_BYTES)}")
-    found = _add(load(config_file), kind, file.read_bytes())
+    found = _add(load(config_file), kind, content_of(file))
     if as_json:
         print_json(found)
         return

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 import threading
 import time
 from dataclasses import replace
@@ -212,6 +213,13 @@ def test_a_bmi270_without_boschs_file_says_what_is_missing(bench, tmp_path):
     short = imu.driver(config_file=str(tmp_path / "short.fw"))
     with short, pytest.raises(DeviceAbsentError, match="has 100 bytes, not 8192"):
         short.open()
+    os.mkfifo(tmp_path / "pipe.fw")
+    pipe = imu.driver(config_file=str(tmp_path / "pipe.fw"))
+    with pipe, pytest.raises(DeviceAbsentError, match="has 0 bytes, not 8192"):
+        pipe.open()
+    endless = imu.driver(config_file="/dev/zero")
+    with endless, pytest.raises(DeviceAbsentError, match="has more bytes, not 8192"):
+        endless.open()
 
 
 def test_a_bmi270_that_does_not_take_its_program_is_lost(bench):

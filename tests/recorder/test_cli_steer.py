@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,10 @@ def test_a_dependency_is_added_beside_a_running_recorder_or_without_one(
         assert session.dependencies_missing == {}
         one_file.write_bytes(bytes(4 * 1024 * 1024 + 1))
         refused = call("dependency", "add", "calibration", one_file, "--config", file)
+        assert (refused.exit_code, "at most" in refused.output) == (1, True)
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", "/dev/zero"):
+        refused = call("dependency", "add", "calibration", endless, "--config", file)
         assert (refused.exit_code, "at most" in refused.output) == (1, True)
     listed = facts("dependency", "list", "--config", file)
     kinds = [each["kind"] for each in listed]

@@ -31,6 +31,7 @@ from recorder.mosaico import MosaicoClient, SequenceInfo, codec, read_key
 from recorder.mosaico.wire import open_flight, remote_errors
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
+from recorder.upload.naming import abandoned_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,11 +133,6 @@ class Seen:
             "period_s": self.period_s,
             "received_utc_ns": self.received_utc_ns,
         }
-
-
-def abandoned_mark(recording_id: str) -> str:
-    """The stable end of the note that says a recording is abandoned."""
-    return f"[{recording_id}/abandoned]"
 
 
 class Observer:

@@ -3,7 +3,8 @@
 Silence alone never ends a recording: the vehicle may be in a garage. It is abandoned only if it has
 been silent for longer than the lease *and* its vehicle has begun a newer one without ever having
 taken care of this one, or if a person says so. Abandoning is one note on the sequence; nothing is
-finalized, nothing deleted, and what the vehicle may still deliver stays welcome.
+finalized, nothing deleted. Its vehicle, should it come back, sees the note and issues what it holds
+as another recording, which names this one among its sources (`recorder.upload.reissue`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from recorder.errors import RecorderError
-from recorder.ground.observe import abandoned_mark
+from recorder.upload.naming import abandoned_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

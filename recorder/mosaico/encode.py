@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Number
 from operator import attrgetter
@@ -19,6 +20,10 @@ OBJECT_BYTES = 200
 _NONE = {type(None)}
 #: Types whose values have any size, and what a value of them must be.
 _SIZED = {pa.string(): str, pa.binary(): bytes}
+#: From there on a number is rounded to infinity; of double nothing is.
+_ENDS = {pa.float16(): 65_520.0, pa.float32(): 2.0**128 - 2.0**103}
+#: Names of the types of truth values: Python's, and numpy's of either generation.
+_BOOLEANS = ("bool", "bool_")
 
 
 def batch(messages: Sequence[Message], schema: pa.Schema) -> pa.RecordBatch:
@@ -125,7 +130,7 @@ def _column(path: str, field: pa.Field, values: list[Any]) -> pa.Array:
 def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
     if not pa.types.is_struct(kind):
         made = pa.array(values, kind)
-        _check_whole(path, kind, values)
+        _check_exact(path, kind, values)
         return made
     kinds = set(map(type, values))
     if kinds <= _NONE:
@@ -137,19 +142,38 @@ def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
     return pa.StructArray.from_arrays(children, fields=list(kind))
 
 
-def _check_whole(path: str, kind: pa.DataType, values: Iterable[Any]) -> None:
-    """Refuse what Arrow would cut in silence: a fraction where only whole numbers have room."""
+def _check_exact(path: str, kind: pa.DataType, values: Iterable[Any]) -> None:
+    """Refuse what Arrow would take for another value in silence."""
     if pa.types.is_list(kind):
         inner = (one for several in values if several is not None for one in several)
-        _check_whole(f"{path}[]", kind.value_type, inner)
+        _check_exact(f"{path}[]", kind.value_type, inner)
     elif pa.types.is_struct(kind):  # in a list, as mappings
         rows = [one for one in values if isinstance(one, Mapping)]
         for field in kind:
-            _check_whole(f"{path}.{field.name}", field.type, (one.get(field.name) for one in rows))
+            _check_exact(f"{path}.{field.name}", field.type, (one.get(field.name) for one in rows))
+    elif pa.types.is_floating(kind):
+        _check_range(path, kind, _numbers(path, values))
     elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
-        for one in values:
+        for one in _numbers(path, values):
             if type(one) is not int and isinstance(one, Number) and one % 1:  # type: ignore[operator]  # every real number has %, others did not become integers
                 raise ValueError(f"{path}: {one!r} is no whole number")
+
+
+def _numbers(path: str, values: Iterable[Any]) -> list[Any]:
+    """Refuse truth values: Arrow makes 1 and 0 of them."""
+    found = list(values)
+    if any(kind.__name__ in _BOOLEANS for kind in set(map(type, found))):
+        truth = next(one for one in found if type(one).__name__ in _BOOLEANS)
+        raise ValueError(f"{path}: {truth!r} is no number")
+    return found
+
+
+def _check_range(path: str, kind: pa.DataType, values: list[Any]) -> None:
+    """Refuse finite numbers that would become infinite."""
+    end = _ENDS.get(kind)
+    for one in values if end is not None else ():
+        if one is not None and end <= abs(one) < math.inf:
+            raise ValueError(f"{path}: {one!r} is beyond the range of {kind}")
 
 
 def _sparse(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recorder.box.identity import identify
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.spool import journal
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from recorder.config import Config
     from recorder.upload.traffic import Traffic
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Backlog:
         #: Ids of those that somebody brought to a server before, and that server's URL.
         self.before: dict[str, str] = {}
         self._is_doubtful = False
+        self._identity = identify(config)
+        #: Ids of those that this box's twin recorded, before this card was copied from its.
+        self._inherited: set[str] = set()
         #: CLOCK_BOOTTIME at which the spool was looked at last.
         self.looked_boot_ns = 0
 
@@ -110,9 +118,25 @@ class Backlog:
         self.looked_boot_ns = looked_boot_ns
 
     def _look_at(self, spool: Spool, session_id: str, water: Watermark | None) -> None:
+        if session_id in self._inherited or self._is_inherited(spool, session_id):
+            return
         if session_id in self._uploads or self._take_up(spool, session_id):
             with contextlib.suppress(FileNotFoundError):  # it was removed just now
                 self._uploads[session_id].source.look(water)
+
+    def _is_inherited(self, spool: Spool, session_id: str) -> bool:
+        """Tell whether a session is the twin's, which sends it; a person may ask for it here."""
+        twin = self._identity.twin
+        if twin is None or (self._asked is not None and self._asked.session_id == session_id):
+            return False
+        if twin.sessions is None:  # the spool's process has not looked yet
+            self._identity = identify(self._config)
+        if not self._identity.inherits(spool.number(session_id)):
+            return False
+        if twin.sessions is not None:
+            self._inherited.add(session_id)
+            log.warning("session %s is of box %s and is not sent", session_id, twin.box)
+        return True
 
     def _forget_removed(self, session_id: str) -> None:
         """Remove the journals of a session that the spool has removed: it waits for that."""

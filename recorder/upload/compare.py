@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from recorder.errors import RemoteRefusedError
 from recorder.upload.content import ContentDigest, digest
+from recorder.upload.reissue import lines_of
 from recorder.upload.rows import (
     Extent,
     GivenUpError,
     lane_batches,
     own_batches,
-    own_lines,
     part_lines,
 )
 from recorder.upload.state import Sizes
@@ -80,7 +80,7 @@ def _sent(
         raise GivenUpError(f"{one.name}: its session is not in the spool any more")
     part = one.part
     if part.is_own:
-        lines = own_lines(part.lane, source.entries, state.final)
+        lines = lines_of(part.lane, source.entries, state)
         made = own_batches(part, part_lines(part, lines))
     else:
         made = lane_batches(part, source.folder(part.lane))

@@ -13,6 +13,7 @@ from recorder.session.session import Session
 from recorder.upload.describe import start_utc_ns
 from recorder.upload.naming import legal_keys
 from recorder.upload.parts import SUMMARY
+from recorder.upload.reissue import issued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +123,8 @@ def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:
         if one.state == "parked"
     ]
     manifest = {"topics": topics, "parked": parked, "abandoned": log.abandoned}
-    return legal_keys({"recorder": facts, "session": log.final or {}, "manifest": manifest})
+    session = issued(log.final, log.reissued_as) if log.final else {}
+    return legal_keys({"recorder": facts, "session": session, "manifest": manifest})
 
 
 def report_end(client: MosaicoClient, log: UploadLog) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NAN = float("nan")
+_CHUNK_BYTES = 65_536
 
 
 class ContentDigest:
@@ -36,6 +37,8 @@ class ContentDigest:
 
     def __init__(self) -> None:
         self._leaves: dict[str, hashlib._Hash] = {}
+        # Of most leaves with flags all bytes are alike: these are only counted, byte and how often.
+        self._alike: dict[str, tuple[bytes, int]] = {}
         self._met: set[str] = set()  # paths whose leaves are all there
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -48,19 +51,34 @@ class ContentDigest:
     @property
     def text(self) -> str:
         """The digest of all rows so far, such as ``sha256:…``."""
+        found = {path: one.digest() for path, one in self._leaves.items()}
+        alike = {one: _repeated(*one).digest() for one in set(self._alike.values())}
+        found |= {path: alike[one] for path, one in self._alike.items()}
         whole = hashlib.sha256()
-        for path in sorted(self._leaves):
-            whole.update(path.encode() + b"\0" + self._leaves[path].digest())
+        for path in sorted(found):
+            whole.update(path.encode() + b"\0" + found[path])
         return f"sha256:{whole.hexdigest()}"
 
     def _add(self, path: str, field: pa.Field, values: pa.Array) -> None:
         if field.nullable:
-            self._feed(f"{path}?", _known(values))
+            self._add_flags(f"{path}?", values)
         if values.null_count:
             values = values.drop_null()
         if len(values) or path not in self._met:
             self._met.add(path)
             self._add_known(path, field.type, values)
+
+    def _add_flags(self, path: str, values: pa.Array) -> None:
+        """Take a byte for each value, 1 if it is there."""
+        count = len(values)
+        byte = {0: b"\1", count: b"\0"}.get(values.null_count)
+        if path not in self._leaves:
+            former, so_far = self._alike.pop(path, (byte, 0))
+            if byte is not None and (former == byte or not so_far):
+                self._alike[path] = (byte, so_far + count)
+                return
+            self._leaves[path] = _repeated(former or b"", so_far)
+        self._feed(path, byte * count if byte else _plain(pc.cast(values.is_valid(), pa.uint8())))
 
     def _add_known(self, path: str, kind: pa.DataType, values: pa.Array) -> None:
         if pa.types.is_struct(kind):
@@ -99,11 +117,12 @@ def is_in_share(digest: str, share: float) -> bool:
     return int(digits, 16) < share * float(1 << 4 * len(digits))
 
 
-def _known(values: pa.Array) -> bytes | memoryview:
-    """Return a byte for each value, 1 if it is there."""
-    if values.null_count in (0, len(values)):  # the most of them, and made at once
-        return (b"\0" if values.null_count else b"\1") * len(values)
-    return _plain(pc.cast(values.is_valid(), pa.uint8()))
+def _repeated(byte: bytes, count: int) -> hashlib._Hash:
+    """Return the hash of one byte that comes so often."""
+    found = hashlib.sha256()
+    for begin in range(0, count, _CHUNK_BYTES):
+        found.update(byte * min(_CHUNK_BYTES, count - begin))
+    return found
 
 
 def _number(values: pa.Array) -> bytes | memoryview:

@@ -37,6 +37,11 @@ def sequence_name(vehicle: str, start: str, session_id: str, number: int) -> str
     return f"{plain}-{start}-{session_id[:8]}{suffix}"
 
 
+def abandoned_mark(recording_id: str) -> str:
+    """Return the stable end of the note that says that a recording is abandoned."""
+    return f"[{recording_id}/abandoned]"
+
+
 def topic_path(lane: str, number: int | None) -> str:
     """Return the path of a part's topic in its sequence.
 

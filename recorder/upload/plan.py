@@ -47,82 +47,93 @@ class Draft:
         self.rows = self.size_bytes = 0
         self.first_boot_ns = self.last_boot_ns = 0
         self.to_seqno = 0
-        self.runs: list[tuple[int, int]] = []
+        self._runs: list[list[int]] = []
         #: Whether a picture of it needs another: then a part ends before a key frame only.
         self.is_linked = False
-        self.pieces: list[Piece] = []
+        self._pieces: list[list[Any]] = []
         self._digest = hashlib.sha256()
+
+    @property
+    def from_seqno(self) -> int:
+        """The number of the first sample."""
+        return self._runs[0][0]
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Where its records lie."""
+        return tuple(Piece(*one) for one in self._pieces)
 
     @property
     def digest(self) -> str:
         """The digest as hex digits."""
         whole = self._digest.copy()
-        for run in self.runs:
+        for run in self._runs:
             whole.update(_RUN.pack(*run))
         return f"sha256:{whole.hexdigest()}"
 
     def takes(
-        self, header: record.Header, most_bytes: int, most_ns: int, *, needs_former: bool = False
+        self, found: Stored, most_bytes: int, most_ns: int, *, needs_former: bool = False
     ) -> bool:
         """Tell whether a record still belongs to this part.
 
         Args:
-            header: of the record.
+            found: the record.
             most_bytes: bytes of the part.
             most_ns: time of the data that it may span.
             needs_former: whether the record's picture needs the ones before it.
         """
+        fields = found.fields
         if not self.rows:
             return True
-        if needs_former and header.epoch == self.epoch and self.size_bytes < 2 * most_bytes:
+        if fields[record.EPOCH] != self.epoch:
+            return False
+        if not fields[record.ROWS] or (needs_former and self.size_bytes < 2 * most_bytes):
             return True
-        is_small = self.size_bytes + header.size_bytes <= most_bytes
-        is_short = header.boot_ns - self.first_boot_ns < most_ns
-        return header.epoch == self.epoch and (not header.rows or (is_small and is_short))
+        size_bytes = self.size_bytes + record.HEADER_BYTES + fields[record.PAYLOAD_BYTES]
+        is_short: bool = fields[record.BOOT_NS] - self.first_boot_ns < most_ns
+        return is_short and size_bytes <= most_bytes
 
-    def add(self, found: Stored) -> None:
+    def add(self, found: Stored, *, needs_former: bool = False) -> None:
         """Take a record of any kind; of those that are not data only what devices say is kept."""
-        header = found.header
-        self.to_seqno = header.next_seqno
-        self.is_linked = self.is_linked or needs_former(found)
-        if header.kind == record.EVENT:
+        fields = found.fields
+        rows = fields[record.ROWS]
+        self.to_seqno = fields[record.SEQNO] + rows
+        if rows:
+            self.is_linked = self.is_linked or needs_former
+            self._add_rows(found, rows)
+        elif fields[record.KIND] == record.EVENT:
             self._note_event(found.payload)
-        if header.rows:
-            self._add_rows(found)
-        self._extend_piece(found)
+        size_bytes = record.HEADER_BYTES + fields[record.PAYLOAD_BYTES]
+        self.size_bytes += size_bytes
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last[0] == found.file:
+            last[2], last[3] = found.begin + size_bytes, last[3] + rows
+        else:
+            self._pieces.append([found.file, found.begin, found.begin + size_bytes, rows])
 
     def _note_event(self, payload: memoryview) -> None:
         event = json.loads(bytes(payload))
         if event.get("event") == "opened":
             self.device = dict(event.get("device") or {})
 
-    def _add_rows(self, found: Stored) -> None:
-        header = found.header
+    def _add_rows(self, found: Stored, rows: int) -> None:
+        schema, fields = found.schema, found.fields
         if not self.rows:
-            self.on_error, self.epoch = found.schema.on_error, header.epoch
-            self.first_boot_ns = header.boot_ns
-        self.rows += header.rows
-        self.last_boot_ns = max(self.last_boot_ns, header.last_boot_ns)
-        if self.runs and self.runs[-1][1] == header.seqno:
-            self.runs[-1] = (self.runs[-1][0], header.next_seqno)
+            self.on_error, self.epoch = schema.on_error, fields[record.EPOCH]
+            self.first_boot_ns = fields[record.BOOT_NS]
+        self.rows += rows
+        self.last_boot_ns = max(self.last_boot_ns, record.last_boot_ns(fields))
+        seqno = fields[record.SEQNO]
+        if self._runs and self._runs[-1][1] == seqno:
+            self._runs[-1][1] = seqno + rows
         else:
-            self.runs.append((header.seqno, header.next_seqno))
-        row_bytes = header.rows * found.schema.row_bytes
-        self._digest.update(found.payload[:row_bytes])
-
-    def _extend_piece(self, found: Stored) -> None:
-        header = found.header
-        self.size_bytes += header.size_bytes
-        begin, end, rows = found.begin, found.end.offset, header.rows
-        if self.pieces and self.pieces[-1].file == found.file:
-            last = self.pieces.pop()
-            begin, rows = last.begin, last.rows + rows
-        self.pieces.append(Piece(found.file, begin, end, rows))
+            self._runs.append([seqno, seqno + rows])
+        self._digest.update(found.payload[: rows * schema.row_bytes])
 
 
 def needs_former(found: Stored) -> bool:
     """Tell whether a record's picture needs the ones before it."""
-    if found.schema.blob != _LINKED or not found.header.rows:
+    if found.schema.blob != _LINKED or not found.fields[record.ROWS]:
         return False
     offset = 0
     for one in found.schema.fields:
@@ -149,12 +160,9 @@ class LaneWalk:
         self._passed: set[str] = set()
         self._at: Point | None = None
         for piece in planned:
-            self._stand(Point(piece.file, piece.end))
+            self._passed.add(piece.file)
+            self._at = Point(piece.file, piece.end)
         self.draft = Draft(device)
-
-    def _stand(self, at: Point) -> None:
-        self._at = at
-        self._passed.add(at.file)
 
     def walk(self, segments: Sequence[tuple[Path, int]]) -> bool:
         """Go on over what is durable.
@@ -164,12 +172,19 @@ class LaneWalk:
         """
         if self._is_at_end(segments):
             return False
-        for found in read_from(segments, self._at, self._passed):
-            limits = self._most_bytes, self._most_ns
-            if not self.draft.takes(found.header, *limits, needs_former=needs_former(found)):
-                return True
-            self.draft.add(found)
-            self._stand(found.end)
+        draft, limits = self.draft, (self._most_bytes, self._most_ns)
+        last: Stored | None = None
+        try:
+            for found in read_from(segments, self._at, self._passed):
+                is_linked = needs_former(found)
+                if not draft.takes(found, *limits, needs_former=is_linked):
+                    return True
+                draft.add(found, needs_former=is_linked)
+                last = found
+        finally:  # the disk may fail on the way: what was added is not added again
+            if last is not None:
+                self._at = last.end
+                self._passed.update(one.file for one in draft.pieces)
         return False
 
     def _is_at_end(self, segments: Sequence[tuple[Path, int]]) -> bool:

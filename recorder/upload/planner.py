@@ -17,7 +17,8 @@ from recorder.upload.frozen import Frozen, is_restated
 from recorder.upload.naming import topic_path
 from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY, Part
 from recorder.upload.plan import LaneWalk
-from recorder.upload.rows import lines_digest, own_lines
+from recorder.upload.reissue import lines_of
+from recorder.upload.rows import lines_digest
 
 if TYPE_CHECKING:
     from recorder.clock import Mapping
@@ -82,7 +83,7 @@ class Planner:
 
     def own_lines(self, topic: str) -> list[Line]:
         """Return all rows of one of the recorder's own topics so far."""
-        return own_lines(topic, self._source.entries, self._log.final)
+        return lines_of(topic, self._source.entries, self._log)
 
     def _lane(self, lane: str) -> Progress | None:
         walk = self._walks.get(lane) or self._begin_walk(lane)
@@ -118,7 +119,7 @@ class Planner:
     def _lane_part(self, lane: str, draft: Draft, *, is_all: bool) -> Part:
         earlier = self._log.of_lane(lane)
         goes_on = bool(earlier) and earlier[-1].part.epoch == draft.epoch
-        from_seqno = earlier[-1].part.to_seqno if goes_on else draft.runs[0][0]
+        from_seqno = earlier[-1].part.to_seqno if goes_on else draft.from_seqno
         mapping = self._mapping(draft.first_boot_ns, draft.last_boot_ns)
         return Part(
             id=len(self._log.parts),
@@ -128,7 +129,7 @@ class Planner:
             from_seqno=from_seqno,
             to_seqno=draft.to_seqno,
             rows=draft.rows,
-            pieces=tuple(draft.pieces),
+            pieces=draft.pieces,
             digest=draft.digest,
             mapping=mapping,
             after_ns=self._after_ns(lane, mapping),

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from recorder import columns
 from recorder.errors import DamagedError, SpoolError
+from recorder.gathered import Span
 from recorder.mosaico import encode, ontology
+from recorder.record import BOOT_NS, PERIOD_NS, ROWS, SEQNO
 from recorder.spool.reader import read_piece
 from recorder.spool.segment import read_head
 from recorder.stamps import Stamps
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from recorder.record import Header
     from recorder.schema import LaneSchema
     from recorder.upload.parts import Part
     from recorder.upload.state import Sizes
@@ -151,15 +152,16 @@ def lane_batches(part: Part, folder: Path) -> Iterator[pa.RecordBatch]:
     )
 
 
-def _records(part: Part, folder: Path) -> Iterator[tuple[Header, memoryview]]:
+def _records(part: Part, folder: Path) -> Iterator[tuple[Span, memoryview]]:
     for piece in part.pieces:
         path = folder / piece.file
         rows = 0
         try:
-            for found in read_piece(path, piece.begin, piece.end):
-                rows += found.header.rows
-                if found.header.rows:
-                    yield found.header, found.payload
+            for fields, payload in read_piece(path, piece.begin, piece.end):
+                if fields[ROWS]:
+                    rows += fields[ROWS]
+                    span = Span(fields[SEQNO], fields[ROWS], fields[BOOT_NS], fields[PERIOD_NS])
+                    yield span, payload
         except (FileNotFoundError, DamagedError) as error:
             raise GivenUpError(f"{path}: {error}") from error
         if rows != piece.rows:

@@ -17,6 +17,7 @@ from recorder.upload import conclusion, describe
 from recorder.upload.delivery import Content, Delivery, KeyRefusedError
 from recorder.upload.parts import SESSION_LOG, SUMMARY
 from recorder.upload.planner import SESSION_LOG_S, Planner
+from recorder.upload.reissue import is_given_up, issue_anew, issued_session
 from recorder.upload.rows import (
     OWN_ONTOLOGY,
     GivenUpError,
@@ -72,7 +73,7 @@ class SessionUpload:
         self._traffic = traffic
         self._sending = sending
         self._planner = Planner(source, journal, settings)
-        self._is_known = False
+        self._is_known = self._is_given_up = False
         #: Bytes of the stream under way that were sent so far.
         self.way_bytes = 0
 
@@ -116,7 +117,7 @@ class SessionUpload:
         if due is not None and self.log.is_ended(due.part.lane):
             self.log.note("parked", part=due.part.id, reason="after a refusal, as configured")
         elif due is not None:
-            self._deliver(connect(), due)
+            return self._deliver_unless_given_up(connect(), due)
         elif self.source.is_stopped and not self._planner.is_waiting:
             self._conclude(connect())
         else:
@@ -145,6 +146,25 @@ class SessionUpload:
         return max(rows, 0), max(held_bytes - sent_bytes, 0)
 
     # --- delivering
+
+    def _deliver_unless_given_up(self, client: MosaicoClient, due: Progress) -> bool:
+        """Bring one part to the server, or issue the recording anew if somebody abandoned it.
+
+        One that is abandoned while it is recorded waits for its end.
+        """
+        self._know_sequence(client)
+        if not self._is_given_up:
+            issued_id = self.log.reissued_as or self.source.session_id
+            self._is_given_up = is_given_up(client, self.log.sequence, issued_id)
+        if not self._is_given_up:
+            self._deliver(client, due)
+        elif self.source.is_stopped:
+            self.log = issue_anew(self.log)
+            self._planner = Planner(self.source, self.log, self._settings)
+            self._is_known = self._is_given_up = False
+        else:
+            return False
+        return True
 
     def _deliver(self, client: MosaicoClient, due: Progress) -> None:
         """Bring one part to the server, within the month's cap."""
@@ -215,7 +235,7 @@ class SessionUpload:
         is_due = self._settings.policy == "delete" and self.log.sequence and not self.log.kept
         if self.is_elsewhere or not is_due:
             return False
-        remove(connect(), self.log, self.source.session_id)
+        remove(connect(), self.log, self.log.reissued_as or self.source.session_id)
         self._is_known = False
         return True
 
@@ -263,9 +283,9 @@ class SessionUpload:
 
     def _know_sequence(self, client: MosaicoClient) -> None:
         if not self._is_known:
-            find_or_make(
-                client, self.log, self.source.session, self.source.mapping(), self._settings.server
-            )
+            session = issued_session(self.source.session, self.log.reissued_as)
+            mapping, server = self.source.mapping(), self._settings.server
+            find_or_make(client, self.log, session, mapping, server)
             self._is_known = True
 
     # --- ending

@@ -114,6 +114,8 @@ class UploadState:
         self.abandoned: list[str] = []
         self.final: dict[str, Any] | None = None
         self.is_done = self.is_over_cap = self.is_anew = False
+        #: The id under which the recording is sent, if it is not its own.
+        self.reissued_as = ""
         self.sizes = Sizes()
         self.told: set[str] = set()
         self.kept = ""
@@ -149,7 +151,7 @@ class UploadState:
         elif kind == "over_cap":
             self.is_over_cap = True
         elif kind == "anew":
-            self.is_anew = True
+            self.is_anew, self.reissued_as = True, entry.get("id", "")
         elif kind == "sizes":
             self.sizes = Sizes(entry["batch_bytes"], entry["row_bytes"])
         elif kind == "told":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recorder import status
+from recorder.box.keys import server_key, take_dropped
 from recorder.errors import (
     ConfigError,
     RecorderError,
@@ -18,7 +19,7 @@ from recorder.errors import (
     RemoteRefusedError,
     SpoolError,
 )
-from recorder.mosaico import MosaicoClient, read_key
+from recorder.mosaico import MosaicoClient
 from recorder.service import Notifier, Stop, hold
 from recorder.upload.backlog import Asked, Backlog
 from recorder.upload.delivery import KeyRefusedError
@@ -29,7 +30,7 @@ from recorder.upload.traffic import CapReachedError, Traffic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recorder.config import Config, Upload
+    from recorder.config import Config
     from recorder.upload.session import SessionUpload
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ class Uploader:
             RemoteRefusedError: the server refuses the key.
             StoppedError: the process is to stop.
         """
+        if take_dropped(self._config):
+            self.hang_up()
         self.backlog.look()
         if self._held():
             return False
@@ -180,7 +183,7 @@ class Uploader:
 
     def _connected(self) -> MosaicoClient:
         if self._client is None:
-            self._client = connected(self._config.upload)
+            self._client = connected(self._config)
             log.info("connected to %s", self._config.upload.server)
         return self._client
 
@@ -248,22 +251,22 @@ class Uploader:
             self._lock = -1
 
 
-def connected(settings: Upload) -> MosaicoClient:
-    """Return a connection to the configured server.
+def connected(config: Config) -> MosaicoClient:
+    """Return a connection to the configured server, with the key of this box.
 
     Raises:
         ConfigError: the key or the certificate cannot be read.
         RemoteAwayError: nobody answers.
         RemoteRefusedError: the server does not take the key, or is none.
     """
-    key, roots = settings.key_file, settings.certificate
+    settings, roots = config.upload, config.upload.certificate
     try:
         certificates = None if roots is None else roots.read_bytes()
     except OSError as error:
         raise ConfigError(f"{roots}: {error.strerror}") from error
     return MosaicoClient.connect_url(
         settings.server,
-        api_key=None if key is None else read_key(key),
+        api_key=server_key(config),
         tls_root_certs=certificates,
     )
 

@@ -2,13 +2,17 @@
 
 What each of the recorder's processes costs is taken from /proc between two moments of a recording
 that goes on; models and station are not counted. Memory is told without the rings, which are
-shared and lie in memory in any case.
+shared and lie in memory in any case. Modules are compiled beforehand, as an installation has them,
+whatever this machine is told to keep: a process that compiles them holds half a megabyte more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -38,6 +42,11 @@ WARM_UP_S = 8.0
 PART_S = 5.0
 CPU_PERCENT = {"lane:gps": 1.5, "lane:imu": 2.0, "lane:camera": 4.0, "spool": 3.0, "upload": 3.0}
 ALL_CPU_PERCENT, ALL_PSS_MB = 12.0, 200.0
+#: What the recorder's processes load when they start.
+MODULES = (
+    "recorder.lane", "recorder.spooler", "recorder.uploader",
+    "drivers.nmea_gps", "drivers.mpu6050", "drivers.frame_source",
+)  # fmt: skip
 RSS_MB = {"lane:gps": 18.0, "lane:imu": 18.0, "spool": 25.0, "upload": 110.0}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _USER_TIME, _SYSTEM_TIME = 11, 12  # of proc(5)'s fields, counted behind the name
@@ -98,7 +107,11 @@ def _of_the_session(session: Session) -> Iterator[Figure]:
 
 def _record(disk: Path, memory: Path, url: str, seconds: float) -> tuple[dict[str, Cost], Session]:
     settings = {"source": {"kind": "vehicle"}, "baud": stage.BAUD, "camera": CAMERA}
-    with tempfile.TemporaryDirectory(dir=disk) as folder, World(memory, settings) as world:
+    with (
+        _compiled(memory / "compiled"),
+        tempfile.TemporaryDirectory(dir=disk) as folder,
+        World(memory, settings) as world,
+    ):
         config = _config(Path(folder), memory, world, url)
         runner = Runner(config)
         try:
@@ -112,6 +125,23 @@ def _record(disk: Path, memory: Path, url: str, seconds: float) -> tuple[dict[st
         session_id = spool.session_ids()[-1]
         session = final_session(config.upload_dir / session_id) or spool.session(session_id)
     return costs, session
+
+
+@contextlib.contextmanager
+def _compiled(folder: Path) -> Iterator[None]:
+    """Let every process that starts meanwhile find its modules compiled."""
+    told = {"PYTHONPYCACHEPREFIX": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        subprocess.run([sys.executable, "-c", f"import {', '.join(MODULES)}"], check=True)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _config(folder: Path, memory: Path, world: World, url: str) -> Config:

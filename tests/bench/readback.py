@@ -27,6 +27,7 @@ from recorder.mosaico import MosaicoClient
 from tests.bench.load import cpu_s, high_water_bytes
 from tests.bench.measure import Figure, say
 from tests.bench.shelf import CAMERA, IMU, Shelf
+from tests.leash import LEASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,8 +142,10 @@ def drained(shelf: Shelf, schema: LaneSchema, url: str, limit_s: float) -> Used:
         upload=Upload(server=url),
     )
     command = [sys.executable, "-m", "recorder.uploader", to_json(config)]
-    environment = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    environment = {**os.environ, **LEASH.environment}
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, env=environment, pass_fds=LEASH.fds
+    )
     until_s = time.monotonic() + limit_s
     try:
         while not (status.read(config.spool.run_dir, "upload") or {}).get("done"):

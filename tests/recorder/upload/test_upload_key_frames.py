@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from drivers.camera import ROW, UNKNOWN
-from recorder.spool.reader import read_piece
+from recorder.spool.reader import Point, read_from
 from recorder.upload.plan import LaneWalk, needs_former
 from tests.recorder.upload.made import CAMERA, Drive
 
@@ -47,7 +47,7 @@ def parts(drive: Drive, most_ns: int = 10**12) -> list[list[bool]]:
         [
             not needs_former(one)
             for piece in draft.pieces
-            for one in read_piece(folder / piece.file, piece.begin, piece.end)
+            for one in read_from([(folder / piece.file, piece.end)], Point(piece.file, piece.begin))
             if one.header.rows
         ]
         for draft in drafts

@@ -23,7 +23,8 @@ from tests.recorder.upload.made import CAMERA, IMU
 
 def stored(seqno, rows, payload, schema=IMU, *, epoch=1, kind=record.DATA):
     header = Header(kind, 1, epoch, 0, seqno, rows, len(payload), seqno * 1000, 1, 0, Losses())
-    return Stored("a.seg", seqno * 200, schema, header, memoryview(payload))
+    fields = record.unpack_fields(record.pack(header, [payload]))
+    return Stored("a.seg", seqno * 200, schema, fields, memoryview(payload))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 40))
@@ -62,11 +63,11 @@ def test_a_draft_remembers_the_device_and_ends_at_another_epoch():
     draft.add(stored(5, 0, event, kind=record.EVENT))
     draft.add(stored(5, 1, bytes(12)))
     assert draft.device == {"model": "new"}
-    assert draft.takes(stored(6, 1, bytes(12)).header, 10_000, 10**9)
-    assert not draft.takes(stored(6, 1, bytes(12), epoch=2).header, 10_000, 10**9)
-    assert not draft.takes(stored(6, 0, event, epoch=2, kind=record.EVENT).header, 10_000, 10**9)
-    assert not draft.takes(stored(6, 1, bytes(12)).header, 10, 10**9)
-    assert not draft.takes(stored(6, 1, bytes(12)).header, 10_000, 999)
+    assert draft.takes(stored(6, 1, bytes(12)), 10_000, 10**9)
+    assert not draft.takes(stored(6, 1, bytes(12), epoch=2), 10_000, 10**9)
+    assert not draft.takes(stored(6, 0, event, epoch=2, kind=record.EVENT), 10_000, 10**9)
+    assert not draft.takes(stored(6, 1, bytes(12)), 10, 10**9)
+    assert not draft.takes(stored(6, 1, bytes(12)), 10_000, 999)
 
 
 @pytest.mark.parametrize("looks", [1, 3, 40])
@@ -108,7 +109,7 @@ def test_a_walk_goes_on_behind_what_was_planned_before(drive):
     rest = LaneWalk(1 << 30, 10**12, done.pieces, done.device)
     assert not rest.walk(segments)
     assert done.rows + rest.draft.rows == 10
-    assert rest.draft.runs == [(done.rows, 10)]
+    assert rest.draft.from_seqno == done.rows
 
 
 @given(

@@ -17,10 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench powercut crash kills chaos audit clock frames fuzz wheels deb install uninstall hil-units clean
+.PHONY: help demo test bench powercut crash kills chaos audit clock frames fuzz wheels deb install uninstall hil-units hil hil-short vm clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Record for SECONDS=20 from the models, upload, read back, compare; all in demo/
 	$(BIN)/recorder demo --seconds $(SECONDS) --dir demo
@@ -72,43 +72,56 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' recorder/__init__.py)
 
 wheels: $(READY) ## Gather in build/wheels what an installation without a network needs (ARCH= PYTHON_VERSION=)
 	systemd/package/wheels build/wheels $(ARCH) $(PYTHON_VERSION)
+	systemd/package/tools gather build/wheels
 
 deb: $(READY) ## Build the Debian package in dist/ (ARCH=arm64 PYTHON_VERSION=3.11 for Pi OS bookworm)
 	systemd/package/deb dist $(ARCH) $(PYTHON_VERSION)
 
-install: $(READY) ## Install on this machine: units, users, program, all but the configuration if there is one (root)
+# An installation is made in folders of its own by the system's Python: a box needs no linter.
+MADE := build/install
+install: export PYTHON_BIN = $(MADE)/tools/bin/python
+install: ## Install on this machine: units, users, program, all but the configuration if there is one (root; WHEELS=)
 	@[ "$$(id -u)" = 0 ] || { echo "installing needs root: sudo make install" >&2; exit 2; }
 	@! dpkg -s edge-recorder >/dev/null 2>&1 || { echo "the Debian package is installed; upgrade that" >&2; exit 2; }
 	@$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(call apt,python3-venv)
-	rm -rf build/wheels && systemd/package/wheels build/wheels $(ARCH) $(PYTHON_VERSION)
-	rm -rf /usr/share/edge-recorder/wheels && systemd/package/stage / build/wheels
+	rm -rf $(MADE)
+	systemd/package/tools make $(MADE)/tools
+	systemd/package/wheels $(MADE)/wheels $(ARCH) $(PYTHON_VERSION)
+	$(PYTHON_BIN) -m pip --quiet --disable-pip-version-check install --no-index --no-deps $(MADE)/wheels/*.whl
+	systemd/package/stage $(MADE)/stage $(MADE)/wheels
+	systemd/package/lay $(MADE)/stage
 	install -d -m 750 /etc/recorder
 	[ -e /etc/recorder/recorder.toml ] || install -m 640 systemd/recorder.toml /etc/recorder/recorder.toml
 	/usr/lib/edge-recorder/set-up install $(VERSION)
 	chown root:recorder /etc/recorder /etc/recorder/recorder.toml
+	rm -rf $(MADE)
 
 uninstall: ## Remove what install brought; recordings and configuration stay (root)
 	@[ "$$(id -u)" = 0 ] || { echo "uninstalling needs root: sudo make uninstall" >&2; exit 2; }
+	@! dpkg -s edge-recorder >/dev/null 2>&1 || { echo "the Debian package is installed: apt remove edge-recorder" >&2; exit 2; }
 	[ ! -x /usr/lib/edge-recorder/set-up ] || /usr/lib/edge-recorder/set-up remove
-	systemd/package/unstage /
+	systemd/package/lay --remove
 
-# The bench's level 0.5: Debian's own systemd in a container, the package installed in it.
+# The bench. Where what a level needs cannot be had, its tests are skipped and say why.
+HIL = $(BIN)/pytest -p no:randomly -p no:xdist --timeout 1800 -rs --junitxml
+
+# Level 0.5: Debian's own systemd in a container, the package installed in it.
 hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgrade it, remove it (root)
-	@{ command -v mmdebstrap && command -v systemd-nspawn && command -v dpkg-deb; } >/dev/null || $(call apt,systemd-container mmdebstrap dpkg)
-	$(BIN)/pytest -p no:randomly -p no:xdist --timeout 600 -rs hil/units
+	@{ command -v mmdebstrap && command -v systemd-nspawn && command -v dpkg-deb; } >/dev/null || \
+		($(call apt,systemd-container mmdebstrap dpkg)) || true
+	$(HIL) build/hil-units.xml hil/units
 
 # Level 1: a virtual machine with Debian's kernel and devices that are plugged into it over USB.
-.PHONY: hil hil-short vm
-hil: vm ## Play every scenario of the bench on real kernel devices, and cut the power (root)
-	$(HIL) hil/scenarios hil/cuts
+hil: vm fuse ## Play every scenario of the bench on real kernel devices, and cut the power (root)
+	$(HIL) build/hil.xml hil/scenarios hil/cuts
 
-hil-short: vm ## The scenarios of the bench that every change should stand (root)
-	$(HIL) -m short hil/scenarios
+hil-short: vm fuse ## The scenarios and cuts of the bench that every change should stand (root)
+	$(HIL) build/hil-short.xml -m short hil/scenarios hil/cuts
 
-HIL = $(BIN)/pytest -p no:randomly -p no:xdist --timeout 1800 -rs --junitxml build/hil.xml
-vm: $(READY)
-	@(for one in qemu-system-x86_64 qemu-img mmdebstrap dpkg-deb; do command -v $$one >/dev/null || exit 1; done) || \
-		$(call apt,qemu-system-x86 qemu-utils mmdebstrap dpkg)
+vm: $(READY) ## Build the bench's virtual machine, boot it and save it for the scenarios (root)
+	@(for one in qemu-system-x86_64 qemu-img mmdebstrap dpkg-deb mkfs.ext4; do command -v $$one >/dev/null || exit 1; done) || \
+		($(call apt,qemu-system-x86 qemu-utils mmdebstrap dpkg e2fsprogs)) || true
+	@$(BIN)/python -m hil.vm
 
 clean: ## Remove the environments, the caches and the demo's files
 	rm -rf .venv .venv-* demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

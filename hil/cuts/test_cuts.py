@@ -1,113 +1,119 @@
-"""Power cuts of the installed recorder: anywhere in what its disk was told, and one boot behind."""
+"""Power cuts of the installed recorder: anywhere in what its disk was told, and boots behind."""
 
 from __future__ import annotations
 
 import random
-import shutil
-from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.cuts import write_log
-from hil.cuts.drive import BUSY, SERIAL, Drive, booted
-from hil.scenarios.recording import Recording
-from hil.vm.ready import LANES, SETTINGS
-from recorder.configfile import load
+from hil.cuts.account import Found, judge, known, look
+from hil.cuts.appliance import booted, opened, plain, prepare, until_uploaded
+from hil.cuts.driven import Driven
+from hil.vm.ready import LANES
 from recorder.session.states import State
 from tests.powercut import disk
 from tests.powercut.recovery import apart, reboot
-from tests.powercut.replay import Replay
-from tests.powercut.survey import Survey, has_torn
+from tests.powercut.survey import has_torn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from hil.cuts.drive import Water
+    from hil.cuts.tally import Tally
     from hil.vm.ready import Ready
-    from recorder.config import Config
 
-RECORDED_S, CUTS = 40.0, 60
 SEED = 2014
+SHORT = pytest.mark.short
 
 
 @pytest.fixture(scope="module")
-def driven(saved: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drive]:
-    """A recording of three sensors whose power was cut, and all that its disk was told."""
+def driven(saved: Ready, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
+    """A recording of three sensors whose power was cut."""
     if reason := disk.missing():
         pytest.skip(reason)
     disk.be_alone()
-    folder = tmp_path_factory.mktemp("cuts")
-    found = Drive(folder)
-    found.run(saved.image, RECORDED_S)
-    yield found
-    shutil.rmtree(folder)
+    image = prepare(saved, tmp_path_factory.mktemp("appliance"))
+    with TemporaryDirectory(dir=disk.MEMORY, prefix="recorder-cuts-") as folder:
+        yield Driven(Path(folder), image)
 
 
+@SHORT
+def test_what_the_disk_has_at_last_is_what_the_sensors_gave(driven: Driven) -> None:
+    assert driven.drive.untrue == []
+
+
+@pytest.mark.parametrize("cuts", [pytest.param(25, marks=SHORT), 200])
 def test_a_cut_anywhere_costs_nothing_that_was_durable(
-    driven: Drive, tell: Callable[[str], None]
+    driven: Driven, cuts: int, tally: Tally, tell: Callable[[str], None]
 ) -> None:
-    chance = random.Random(SEED)
-    entries = write_log.entries(driven.log)
-    first = driven.waters[0].entries
-    replay = Replay(driven.base, entries, driven.folder / "medium.img")
-    image, torn, rows = driven.folder / "cut.img", 0, 0
-    for at in sorted(chance.randint(first, len(entries)) for _ in range(CUTS)):
-        replay.cut(at, chance, image)
-        due = [one for one in driven.waters if one.entries <= at]
-        with disk.mounted(image, driven.folder / "mnt") as place:
-            torn += has_torn(place / "spool")
-            config = recorder_on(place, driven.folder, f"run-{at}")
-            apart(partial(reboot, config, "none"))
-            problems, stored = apart(partial(surveyed, place / "spool", due))
-            rows += stored
-        disk.check(image)
-        assert problems == [], f"cut behind request {at} of {len(entries)}"
-    replay.close()
-    waters = f"{len(driven.waters)} watermarks over {len(entries)} requests"
-    tell(f"{CUTS} cuts, {torn} with torn tails, {rows} rows read; {waters}")
+    chance = random.Random(SEED + cuts)
+    places = driven.places(cuts, chance)
+    spools = [behind(image, driven.folder) for image in driven.images(places, chance)]
+    everything = known([*spools, driven.last()])
+    problems = []
+    for at, found in zip(places, spools, strict=True):
+        verdict = judge(found, everything, driven.drive, at)
+        verdict.during = driven.during(at)
+        tally.add(verdict)
+        problems += [f"request {at} of {len(driven.entries)}: {one}" for one in verdict.problems]
+    looks = f"{len(driven.drive.looks)} watermarks over {len(driven.entries)} requests"
+    tell(f"{sum(one.is_torn for one in spools)} torn; {looks}")
+    assert problems == []
+    assert not tally.too_long, "more was lost than promised"
 
 
-def test_a_machine_that_boots_behind_a_cut_goes_on_recording(driven: Drive, saved: Ready) -> None:
-    chance = random.Random(SEED + 1)
-    entries = write_log.entries(driven.log)
-    replay = Replay(driven.base, entries, driven.folder / "medium-2.img")
-    image = driven.folder / "again.img"
-    replay.cut(len(entries) * 3 // 4, chance, image)
-    replay.close()
-    drive = f"file={image},format=raw,if=none,id=spool"
-    more = ["-drive", drive, "-device", f"virtio-blk-pci,drive=spool,serial={SERIAL}"]
-    folder = driven.folder / "again"
-    folder.mkdir()
-    with booted(saved.image, more, folder) as bench:
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "first rows",
+        pytest.param("recording", marks=SHORT),
+        "session start",
+        "segment start",
+        "eviction",
+        "end",
+    ],
+)
+def test_a_machine_that_boots_behind_a_cut_uploads_the_orphan_and_records_anew(
+    driven: Driven, moment: str, tally: Tally, tell: Callable[[str], None], tmp_path: Path
+) -> None:
+    at = driven.place(moment)
+    (image,) = driven.images([at], random.Random(SEED + at))
+    cut = image.rename(driven.folder / "again.img")
+    orphan = driven.orphan(cut)
+    before = behind(driven.copy(cut), driven.folder)
+    assert judge(before, known([before, driven.last()]), driven.drive, at).problems == []
+    with booted(driven.image, plain(cut), tmp_path) as bench:
+        bench.machine.run("systemctl start bench-ground")
         for lane in LANES:
             bench.records(lane)
+        there = until_uploaded(bench, orphan)
         recording = bench.recording()
     assert recording.problems() == []
-    assert len(recording.session_ids) > 1
-    orphan, own = recording.session_ids[-2:]
-    assert recording.session(orphan).state is State.abandoned
-    assert recording.session(own).state is State.closed
-    assert all(recording.ledger(lane).stored for lane in LANES)
+    session, own = recording.session(orphan), recording.session(recording.session_ids[-1])
+    assert (session.state, session.end_reason) == (State.abandoned, "power_loss")
+    assert there["state"] == "abandoned"
+    delivered = {one["name"]: one["delivered"] for one in there["lanes"]}
+    assert delivered == {one.name: one.stored - one.lost_evicted for one in session.lanes}
+    assert sum(delivered.values()), "the orphan has no rows"
+    assert own.predecessor != orphan
+    assert own.end_reason == "shutdown"
+    assert all(one.stored for one in own.lanes)
+    now = look(recording.directory)
+    kept = {key for key, one in before.rows.items() if not now.is_evicted(key[0], one.file)}
+    assert {key: now.rows[key].crc for key in kept} == {key: before.rows[key].crc for key in kept}
+    tally.boots += 1
+    new = sum(one.stored for one in own.lanes)
+    tell(f"request {at}: {sum(delivered.values())} rows of the orphan uploaded, {new} new")
 
 
-def surveyed(spool: Path, due: list[Water]) -> tuple[list[str], int]:
-    """Return what a recovered spool lacks of what was promised, and how many records it has."""
-    found = Survey.of(spool)
-    problems = found.problems + Recording(spool).problems()
-    for water in due:
-        for lane, (name, end_bytes) in water.ends.items():
-            stones = found.tombstones.get(lane, [])
-            if found.ends.get((water.session_id, lane, name), 0) < end_bytes and not stones:
-                problems.append(f"{lane}/{name} ends before its watermark {end_bytes}")
-    return problems, sum(one.rows for lane in found.stored.values() for one in lane)
-
-
-def recorder_on(place: Path, folder: Path, run: str) -> Config:
-    """Return the machine's configuration, for its disk where it is mounted here."""
-    file = folder / "recorder.toml"
-    file.write_text(SETTINGS + BUSY)
-    plain = load(file)
-    return replace(plain, spool=replace(plain.spool, directory=place, run_dir=folder / run))
+def behind(image: Path, folder: Path) -> Found:
+    """Let the recorder start behind a cut, and return what its spool has then."""
+    with opened(image, folder / "behind") as config:
+        is_torn = has_torn(config.spool_dir)
+        apart(partial(reboot, config, "none"))
+        found = apart(partial(look, config.spool_dir))
+    found.is_torn = is_torn
+    return found

@@ -7,17 +7,56 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hil.scenarios.recording import Recording
-from hil.usb.redir import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from hil.usb.device import UsbDevice
-    from hil.vm.machine import Machine
 
 RUN_DIR, SPOOL = "/run/recorder", "/var/lib/recorder/spool"
-PATIENCE_S, POLL_S = 240.0, 0.2  # of a cold machine, until Python runs three lanes
+PATIENCE_S, POLL_S = 600.0, 0.2  # of a cold machine, until Python runs three lanes
+
+
+class Plug(Protocol):
+    """The plug of one sensor."""
+
+    def insert(self) -> None:
+        """Plug it in; nothing happens if it is."""
+
+    def pull(self) -> None:
+        """Pull it; nothing happens if it is not in."""
+
+
+class Computer(Protocol):
+    """The computer under test: a virtual machine, or one whose supply a relay switches."""
+
+    def try_(self, command: str) -> tuple[int, str]:
+        """Run a shell command as root; return its exit code and what it said."""
+
+    def run(self, command: str, patience_s: float = ...) -> str:
+        """Run a shell command that must succeed, and return what it said."""
+
+    def until(self, command: str, patience_s: float = ...) -> str:
+        """Run a command again and again until it succeeds, and return what it said then."""
+
+    def crash(self, command: str) -> float:
+        """Run a shell command that it does not survive; return the seconds until it is up again."""
+
+    def lose_power(self) -> float:
+        """Cut its power, give it back, and return the seconds until it is up again."""
+
+    def put(self, text: str, path: str) -> None:
+        """Write a file in it."""
+
+    def take(self, folder: str, place: Path) -> None:
+        """Copy a folder of it out of it."""
+
+    def plug(self, name: str, device: UsbDevice) -> Plug:
+        """Return the plug of a device for one of its ports; it is not in."""
+
+    def close(self) -> None:
+        """Be done with it."""
 
 
 class Sensor(Protocol):
@@ -41,18 +80,18 @@ class Bench:
         folder: for what is taken out of the machine.
     """
 
-    def __init__(self, machine: Machine, sensors: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, machine: Computer, sensors: Mapping[str, Any], folder: Path) -> None:
         self.machine = machine
         self.sensors = sensors
         self._folder = folder
-        self._plugs = {
-            name: Plug(sensor.usb, machine.socket_path(name)) for name, sensor in sensors.items()
-        }
+        self._plugs = {name: machine.plug(name, one.usb) for name, one in sensors.items()}
         self._faulted_s = time.monotonic()
         #: By lane, the samples that had a number before the recording was ended.
         self.acquired: dict[str, int] = {}
         #: What is told of the scenario at the end, beside what was recorded.
         self.told: list[str] = []
+        #: The spool's own account of its commits, when the recording was ended.
+        self.commits: dict[str, Any] = {}
 
     def plug(self, *names: str) -> None:
         """Plug sensors in."""
@@ -107,6 +146,8 @@ class Bench:
         """End the recording, and take it out of the machine."""
         for lane in self.sensors:
             self.acquired[lane] = self.sign(lane)["samples"]
+        spool = json.loads(self.machine.run(f"cat {RUN_DIR}/status/spool.json"))
+        self.commits = spool.get("commits", {})
         self.machine.run("systemctl stop recorder.target 'recorder-*.service'")
         for sensor in self.sensors.values():
             self.told += sensor.tells()

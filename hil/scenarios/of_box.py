@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from hil.scenarios.of_gps import LATE
@@ -62,6 +63,20 @@ def knew_the_time(recording: Recording, bench: Bench) -> None:
     bench.told += bench.machine.run(STARTED).splitlines()
 
 
+def knew_spans(recording: Recording, bench: Bench) -> None:
+    """The time is right, and no span was ever measured by the wrong clock."""
+    knew_the_time(recording, bench)
+    rows = recording.rows("gps")
+    for one, two in itertools.pairwise(rows):
+        lag_ns = (two.boot_ns - one.boot_ns) - (two.values["utc_ns"] - one.values["utc_ns"])
+        assert abs(lag_ns) < MOST_OFF_NS, f"rows {one.seqno} and {two.seqno} are {lag_ns} ns off"
+    span_ns = rows[-1].boot_ns - rows[0].boot_ns
+    assert abs(span_ns - (rows[-1].values["utc_ns"] - rows[0].values["utc_ns"])) < MOST_OFF_NS
+    every = [row.boot_ns for lane in ALL for row in recording.rows(lane)]
+    session = recording.session(recording.session_ids[-1])
+    assert session.duration_ns == max(every) - min(every)
+
+
 SCENARIOS = (
     Scenario(
         "box-cold-boot",
@@ -76,6 +91,19 @@ SCENARIOS = (
         is_short=True,
         is_cold=True,
         power_on=("-rtc", "base=2021-01-01T00:00:00"),
+    ),
+    Scenario(
+        "box-wrong-clock",
+        "A clock that is years ahead costs nothing: spans are right at once, times with the fix.",
+        (records(*ALL), pause(15), records(*ALL)),
+        lost={
+            "gps": LATE,
+            "imu": {"lost_source": (0, 1000)},
+            "camera": NOTHING,
+        },
+        shows=knew_spans,
+        is_cold=True,
+        power_on=("-rtc", "base=2031-06-01T00:00:00"),
     ),
     Scenario(
         "box-all",

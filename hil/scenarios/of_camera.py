@@ -19,6 +19,7 @@ from hil.scenarios.scenario import (
     signal,
 )
 from hil.usb.uvc import DAMAGED, LOST, SENT
+from recorder.lane import STUCK_EXIT_CODE
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,6 +53,12 @@ def agrees(recording: Recording, bench: Bench) -> None:
     # The kernel keeps damaged frames to itself; their numbers are missing all the same.
     right = fates.count(SENT), 0, fates.count(DAMAGED) + fates.count(LOST)
     assert told == right, f"pictures, broken, lost: recorded {told}, right {right}"
+
+
+def has_ended_its_process(_: Recording, bench: Bench) -> None:
+    """The journal has the exit code of a lane whose device only a new process can use."""
+    said = bench.machine.run("journalctl --no-pager -u recorder-lane@camera")
+    assert f"status={STUCK_EXIT_CODE}" in said, said
 
 
 SCENARIOS = (
@@ -102,5 +109,47 @@ SCENARIOS = (
             *(signal("camera", "CONT"), over, recovers("camera", "slow reader")),
         ),
         lost={"camera": {"lost_source": SOME}},
+    ),
+)
+#: The same camera through libcamera and picamera2: played on the machine of `hil.picamera`.
+BY_PICAMERA = (
+    Scenario(
+        "picamera-plug",
+        "Ten pictures a second through libcamera and picamera2, and none is lost.",
+        (plug("camera"), recovers("camera", "plug", rows=150)),
+        lost={"camera": NOTHING},
+    ),
+    Scenario(
+        "picamera-drops",
+        "Of pictures that are damaged or lost at random, the recording has the camera's own count.",
+        (
+            *(plug("camera"), records("camera"), fault("camera", spoil)),
+            records("camera", rows=300),
+            fault("camera", spare),
+            records("camera"),
+        ),
+        lost={"camera": {"lost_source": SOME}},
+        shows=agrees,
+    ),
+    Scenario(
+        "picamera-stall",
+        "A camera that gives nothing and says nothing costs a process, and the next one records.",
+        (
+            *(plug("camera"), records("camera")),
+            fault("camera", lambda camera: camera.usb.stall(6)),
+            *(pause(6), over, recovers("camera", "stall")),
+        ),
+        lost={"camera": {"lost_absent": SOME, "lost_source": (0, 100)}},
+        shows=has_ended_its_process,
+    ),
+    Scenario(
+        "picamera-replug",
+        "A camera that is pulled while it streams costs a process, and is found when it is back.",
+        (
+            *(plug("camera"), records("camera"), pull("camera"), pause(2)),
+            *(plug("camera"), recovers("camera", "plug")),
+        ),
+        lost={"camera": {"lost_absent": SOME, "lost_broken": (0, 1)}},
+        shows=has_ended_its_process,
     ),
 )

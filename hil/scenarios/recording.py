@@ -84,10 +84,10 @@ class Recording:
         plain = vars(self.ledger(lane))
         return {key: value for key, value in plain.items() if key.startswith("lost_") and value}
 
-    def rows(self, lane: str) -> list[Row]:
-        """Return a lane's rows in the newest session, in their order."""
+    def rows(self, lane: str, session_id: str = "") -> list[Row]:
+        """Return a lane's rows in a session, or in the newest, in their order."""
         found: list[Row] = []
-        for path in self._spool.segments(self.session_ids[-1], lane):
+        for path in self._spool.segments(session_id or self.session_ids[-1], lane):
             with SegmentReader(path) as segment:
                 for _, header, payload in segment.records():
                     if header.kind == record.DATA:

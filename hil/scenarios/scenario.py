@@ -94,6 +94,11 @@ def recovers(lane: str, what: str, rows: int = 20) -> Step:
     return step
 
 
+def power(bench: Bench) -> None:
+    """Cut the machine's power, and give it back."""
+    bench.told.append(f"up again after {bench.machine.lose_power():.0f} s")
+
+
 def over(bench: Bench) -> None:
     """Note that what is to be recovered from is over."""
     bench.now()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.scenarios import of_box, of_camera, of_gps, of_imu
 from hil.scenarios.bench import Bench
-from hil.scenarios.judge import judge
+from hil.scenarios.every import ALL
+from hil.scenarios.play import play
 from hil.vm.machine import Machine
 from hil.vm.ready import configure
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hil.scenarios.recording import Recording
     from hil.scenarios.scenario import Scenario
     from hil.vm.ready import Ready
 
 JOURNAL = "journalctl --no-pager -u 'recorder*' | tail -60"
-ALL = (*of_imu.SCENARIOS, *of_gps.SCENARIOS, *of_camera.SCENARIOS, *of_box.SCENARIOS)
 
 
 def params() -> list[object]:
@@ -48,26 +46,10 @@ def test_what_was_recorded_is_what_happened(
         if scenario.settings:
             configure(machine, scenario.settings)
         try:
-            problems, shown = play(scenario, bench)
+            problems, shown = play(scenario, bench, level="1")
         finally:
             # pytest shows it with what failed.
             sys.stdout.write(machine.try_(JOURNAL)[1])
         for text in (shown, *bench.told):
             tell(text)
     assert problems == [], scenario.says
-
-
-def play(scenario: Scenario, bench: Bench) -> tuple[list[str], str]:
-    """Play it; return what is wrong with the recording, and what is in it."""
-    for step in scenario.steps:
-        step(bench)
-    recording = bench.recording()
-    problems = judge(scenario, recording, bench)
-    if scenario.shows is not None:
-        scenario.shows(recording, bench)
-    return problems, ", ".join(_shown(recording, lane) for lane in scenario.lost)
-
-
-def _shown(recording: Recording, lane: str) -> str:
-    lost = "".join(f" {cause} {n}" for cause, n in recording.losses(lane).items())
-    return f"{lane} {recording.ledger(lane).stored}{lost}"

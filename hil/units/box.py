@@ -40,6 +40,7 @@ driver = "frame_source"
 device = "unix:{MODELS}/dev/camera"
 rate_hz = 10
 """
+NAMES = ("gps", "imu", "camera")
 #: The models' receiver is a pseudo-terminal, which no vehicle has.
 DROP_IN = """[Service]
 DeviceAllow=char-pts rw
@@ -47,12 +48,36 @@ WatchdogSec=4
 """
 
 
-def package(folder: Path, version: str) -> Path:
-    """Build the Debian package in a version, and return its file."""
+#: What an installation needs of a checkout.
+CHECKOUT = (
+    *("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "drivers", "pyproject.toml"),
+    *("recorder", "requirements", "systemd", "udev"),
+)
+
+
+def gather(folder: Path) -> Path:
+    """Fill a folder with all that an installation without a network needs, and return it."""
+    scripts = PROJECT / "systemd/package"
+    for command in (
+        [str(scripts / "wheels"), str(folder), "amd64", PYTHON_VERSION],
+        [str(scripts / "tools"), "gather", str(folder)],
+    ):
+        environment = {**os.environ, "PYTHON_BIN": sys.executable}
+        subprocess.run(command, cwd=PROJECT, env=environment, check=True)
+    return folder
+
+
+def package(folder: Path, version: str, wheels: Path) -> Path:
+    """Build the Debian package in a version, from wheels that lie in a folder; return its file."""
     done = subprocess.run(
         [PROJECT / "systemd/package/deb", folder, "amd64", PYTHON_VERSION],
         cwd=PROJECT,
-        env={**os.environ, "VERSION": version, "PYTHON_BIN": sys.executable},
+        env={
+            **os.environ,
+            "VERSION": version,
+            "PYTHON_BIN": sys.executable,
+            "WHEELS": str(wheels),
+        },
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -64,9 +89,39 @@ class Box(Container):
     """A container as a vehicle's computer."""
 
     def install(self, deb: Path) -> str:
-        """Install a package as `dpkg` does, without any network."""
+        """Install a package, or another version of it, without any network."""
         shutil.copy(deb, self.root / "srv")
-        return self.run(f"dpkg -i --force-confold /srv/{deb.name}")
+        return self.run(
+            "DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --reinstall"
+            f" --allow-downgrades -o Dpkg::Options::=--force-confold /srv/{deb.name}"
+        )
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return what `recorder sessions` says."""
+        found: list[dict[str, Any]] = json.loads(
+            self.run(f"recorder sessions --json --config {CONFIG}")
+        )
+        return found
+
+    def record(self) -> None:
+        """Start the models, configure their lanes, and wait until all of them record."""
+        self.add_models()
+        self.start_models()
+        self.configure(LANES + '[upload]\nmode = "off"\n')
+        for lane in NAMES:
+            self.until(f"systemctl show -P StatusText recorder-lane@{lane} | grep ^running")
+
+    def check_out(self) -> None:
+        """Bring the project's own files to /srv/recorder."""
+        place = self.root / "srv/recorder"
+        place.mkdir()
+        for name in CHECKOUT:
+            part = PROJECT / name
+            if part.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(part, place / name, ignore=ignored)
+            else:
+                shutil.copy(part, place / name)
 
     def add_models(self) -> None:
         """Bring what the models need, and let the lanes open a pseudo-terminal."""

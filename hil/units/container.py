@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -9,11 +10,17 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from hil.shell import PATIENCE_S, Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ContainerT = TypeVar("ContainerT", bound="Container")
 
-POLL_S, PATIENCE_S = 0.1, 60.0
+#: How this machine finds packages, if it says so.
+WAYS = ("PIP_CERT", "PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -23,7 +30,7 @@ ENVIRONMENT = {
 }
 
 
-class Container:
+class Container(Shell):
     """A booted copy of a root; nothing that happens in it reaches the root. A context manager.
 
     It has no network but loopback and none of the machine's devices. It shares the kernel: its boot
@@ -35,6 +42,8 @@ class Container:
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="recorder-box-"))
+        # Whatever else runs here has another one.
+        self._name = self.folder.name.replace("_", "-")
         upper, work, self.root = (self.folder / one for one in ("upper", "work", "root"))
         for one in (upper, work, self.root):
             one.mkdir()
@@ -45,6 +54,27 @@ class Container:
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
+    def prepare(self, command: str) -> str:
+        """Run a shell command in it while it is not booted, over this machine's network."""
+        certificates = os.environ.get("PIP_CERT", "")
+        given = [f"--setenv={name}={os.environ[name]}" for name in WAYS if name in os.environ]
+        done = subprocess.run(
+            [
+                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe"),
+                *("--resolv-conf=replace-host", f"--machine={self._name}"),
+                *(f"--directory={self.root}", *given),
+                *([f"--bind-ro={certificates}"] if certificates else []),
+                *("sh", "-c", command),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
+        return done.stdout.strip()
+
     def boot(self) -> float:
         """Start systemd in it, and return the seconds until it says that it is running."""
         begin_s = time.monotonic()
@@ -54,6 +84,7 @@ class Container:
                 [
                     *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
                     *("--private-network", "--console=pipe", f"--directory={self.root}"),
+                    f"--machine={self._name}",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -67,49 +98,31 @@ class Container:
         pid = self._process.pid if self._process else 0
         children = Path(f"/proc/{pid}/task/{pid}/children")
         found = children.read_text().split() if children.exists() else []
-        return int(found[0]) if found else 0
+        # What is on the way into it shares this machine's processes.
+        inside = [one for one in found if _processes_of(one) != _processes_of("self")]
+        return int(inside[0]) if inside else 0
 
-    def try_(self, command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a shell command in it as root; its two outputs come as one."""
+    def reach(self) -> Sequence[str]:
+        """Return the words before a shell command that bring it into the container."""
         self._leader = self._leader or self._find_leader()
-        return subprocess.run(
-            ["nsenter", "-t", str(self._leader), "-a", "sh", "-c", command],
-            input=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_S * 5,
-            check=False,
-            env=ENVIRONMENT,
-        )
+        environment = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
+        inside = ["nsenter", "-t", str(self._leader), "-a", "env", "-i", *environment, "sh", "-c"]
+        return inside if self._leader else []
 
-    def run(self, command: str) -> str:
-        """Run a shell command that must succeed, and return what it said."""
-        done = self.try_(command)
-        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
-        return done.stdout.strip()
-
-    def until(self, command: str, patience_s: float = PATIENCE_S) -> str:
-        """Run a command again and again until it succeeds, and return what it said then."""
-        deadline_s = time.monotonic() + patience_s
-        while True:
-            done = self.try_(command) if self._leader or self._find_leader() else None
-            if done is not None and done.returncode == 0:
-                return done.stdout.strip()
-            if time.monotonic() > deadline_s:
-                told = done.stdout if done else (self.folder / "console").read_text()
-                raise AssertionError(f"{command}: not within {patience_s} s:\n{told}")
-            time.sleep(POLL_S)
-
-    def put(self, text: str, path: str) -> None:
-        """Write a file in it."""
-        place = shlex.quote(path)
-        done = self.try_(f"mkdir -p $(dirname {place}) && cat > {place}", text)
-        assert done.returncode == 0, done.stdout
+    def last_words(self) -> str:
+        """Return what it wrote to its console."""
+        return (self.folder / "console").read_text(errors="replace")
 
     def show(self, unit: str, key: str) -> str:
         """Return a property of a unit."""
         return self.run(f"systemctl show --value -p {key} {shlex.quote(unit)}")
+
+    def has_gone(self, patience_s: float) -> bool:
+        """Wait until it has powered itself off; return whether it did."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+        return self._process is None or self._process.poll() is not None
 
     def close(self) -> None:
         """Power it off and remove everything; may be called twice."""
@@ -130,3 +143,11 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _processes_of(pid: str) -> str:
+    """Return the name of the processes that a process sees; nothing if it is gone."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except FileNotFoundError:
+        return str(Path("/proc/self/ns/pid").readlink())

@@ -18,7 +18,7 @@ UNITS = ("recorder-spool", "recorder-web", "recorder-lane@gps", "recorder-lane@i
 def test_the_package_installs_without_a_network_and_everything_runs(
     bare: Box, debs: list[Path]
 ) -> None:
-    assert bare.try_("ip route get 192.0.2.1").returncode != 0
+    assert bare.try_("ip route get 192.0.2.1").code != 0
     bare.install(debs[0])
     for unit in UNITS:
         bare.until(f"systemctl is-active {unit}")
@@ -86,6 +86,6 @@ def test_what_was_recorded_before_is_read_by_the_next_installation(
 def test_purging_removes_the_settings_and_still_no_recording(bare: Box) -> None:
     said = bare.run("dpkg -P edge-recorder")
     assert "the recordings in /var/lib/recorder stay" in said
-    assert bare.try_("test -e /etc/recorder").returncode == 1
+    assert bare.try_("test -e /etc/recorder").code == 1
     assert bare.run("find /var/lib/recorder -name journal")
     assert bare.run("systemctl --failed --no-legend") == ""

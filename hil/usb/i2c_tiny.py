@@ -56,7 +56,9 @@ class I2cTinyUsb(UsbDevice):
         if setup.request == GET_FUNCTIONS:
             return struct.pack("<I", FUNCTIONS)
         if setup.request == GET_STATUS:
-            return bytes((self._status,))
+            # Of each transfer once: of one lost on the way it must not tell that of the last.
+            status, self._status = self._status, NOT_ACKNOWLEDGED
+            return bytes((status,))
         return self._transfer(setup) if setup.request >= TRANSFER else b""
 
     def _transfer(self, setup: Setup) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hil.root import CACHE, root
+from hil.root import root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 PACKAGES = ("linux-image-amd64", "initramfs-tools", "e2fsprogs")
 SIZE = "3G"
@@ -23,6 +26,20 @@ Restart=always
 [Install]
 WantedBy=sysinit.target
 """
+#: A ground station that is not started, in the machine itself, which has no network but loopback.
+GROUND = """[Unit]
+Description=Ground station of the bench
+[Service]
+ExecStart=/usr/bin/recorder ground --dir /srv/ground --check-keys
+Nice=5
+"""
+KEY_FILE = "/etc/credstore/recorder.key"
+ADD_KEY = (
+    "install -d -m 700 /etc/credstore && umask 077 &&"
+    f" recorder ground --dir /srv/ground --new-key read,write --for box > {KEY_FILE}"
+)
+#: On a busy host an emulated machine takes minutes to start all of Python's processes.
+PATIENT = "[Service]\nTimeoutStartSec=900\n"
 
 
 @dataclass(frozen=True)
@@ -40,35 +57,48 @@ class Image:
     initrd: Path
 
 
-def build(deb: Path, settings: str, folder: Path) -> Image:
+def build(
+    deb: Path | None,
+    settings: str,
+    folder: Path,
+    packages: Sequence[str] = (),
+    complete: Callable[[Path], None] | None = None,
+) -> Image:
     """Install a package into a fresh copy of the root, and make a disk of it.
 
     Args:
-        deb: the recorder's package.
+        deb: the recorder's package; None: it is not installed.
         settings: its configuration.
-        folder: where the image lies afterwards.
+        folder: empty; where the image lies afterwards.
+        packages: of Debian, beside the usual ones.
+        complete: adds to the root what no package has.
     """
-    base = root(*PACKAGES)
-    with tempfile.TemporaryDirectory(dir=CACHE) as draft:
-        system = Path(draft) / "root"
-        subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(system)], check=True)
+    system = folder / "root"
+    subprocess.run(["cp", "-a", "--reflink=auto", root(*PACKAGES, *packages), system], check=True)
+    if deb is not None:
         shutil.copy(deb, system / "srv")
         _inside(system, f"dpkg -i /srv/{deb.name}")
         (system / "srv" / deb.name).unlink()
         (system / CONFIG).write_text(settings)
-        bench = system / "opt/bench"
-        bench.mkdir(parents=True)
-        shutil.copy(Path(__file__).with_name("agent.py"), bench)
-        (system / "etc/systemd/system/bench-agent.service").write_text(AGENT)
-        _inside(system, "systemctl enable -q bench-agent")
-        (system / "etc/fstab").write_text("/dev/vda / ext4 defaults,noatime 0 1\n")
-        disk = folder / "disk.img"
-        command = ["mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(system), str(disk), SIZE]
-        subprocess.run(command, check=True)
-        kernel, initrd = (
-            next(iter((system / "boot").glob(one))) for one in ("vmlinuz-*", "initrd*")
-        )
-        return Image(disk, Path(shutil.copy(kernel, folder)), Path(shutil.copy(initrd, folder)))
+        _inside(system, f"sh -c '{ADD_KEY}'")
+        (system / "etc/systemd/system/bench-ground.service").write_text(GROUND)
+    bench = system / "opt/bench"
+    bench.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("agent.py"), bench)
+    (system / "etc/systemd/system/bench-agent.service").write_text(AGENT)
+    (system / "etc/systemd/system/recorder-.service.d").mkdir()
+    (system / "etc/systemd/system/recorder-.service.d/patient.conf").write_text(PATIENT)
+    _inside(system, "systemctl enable -q bench-agent")
+    if complete is not None:
+        complete(system)
+    (system / "etc/fstab").write_text("/dev/vda / ext4 defaults,noatime 0 1\n")
+    disk = folder / "disk.img"
+    command = ["mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(system), str(disk), SIZE]
+    subprocess.run(command, check=True)
+    kernel, initrd = (next(iter((system / "boot").glob(one))) for one in ("vmlinuz-*", "initrd*"))
+    image = Image(disk, Path(shutil.copy(kernel, folder)), Path(shutil.copy(initrd, folder)))
+    shutil.rmtree(system)
+    return image
 
 
 def _inside(system: Path, command: str) -> None:

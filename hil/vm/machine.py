@@ -14,12 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hil.usb.redir import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hil.usb.device import UsbDevice
     from hil.vm.image import Image
 
-PATIENCE_S, BOOT_S, COPY_S, POLL_S = 120.0, 300.0, 120.0, 0.2
+PATIENCE_S, BOOT_S, COPY_S, POLL_S = 600.0, 900.0, 600.0, 0.2
 #: What devices can be plugged into; a saved machine can be woken by one with the same only.
 PORTS = ("gps", "imu", "camera")
 SAVED = "ready"
@@ -66,6 +69,10 @@ class Machine:
     def socket_path(self, port: str) -> Path:
         """Return the socket that a device is plugged into."""
         return self.folder / f"{port}.usb"
+
+    def plug(self, name: str, device: UsbDevice) -> Plug:
+        """Return the plug of a device for a port; it is not in."""
+        return Plug(device, self.socket_path(name))
 
     def boot(self, powered: Callable[[], None] | None = None) -> float:
         """Switch it on, and return the seconds until its agent answers.
@@ -173,6 +180,21 @@ class Machine:
         code, said = self.try_(command, patience_s)
         assert code == 0, f"{command}: {code}\n{said}"
         return said
+
+    def crash(self, command: str, patience_s: float = BOOT_S) -> float:
+        """Run a shell command that it does not survive; return the seconds until it is up again."""
+        begin_s = time.monotonic()
+        found = self._ask({"run": command, "patience_s": patience_s}, patience_s)
+        assert "hello" in found, f"{command}: it lives: {found}"
+        return time.monotonic() - begin_s
+
+    def lose_power(self) -> float:
+        """Stop it at once and start it again; return the seconds until it is up again.
+
+        What its disk was told stays: of its own caches everything is lost, of the disk's nothing
+        (`hil.cuts` shows that).
+        """
+        return self.crash("echo b > /proc/sysrq-trigger")
 
     def until(self, command: str, patience_s: float = PATIENCE_S) -> str:
         """Run a command again and again until it succeeds, and return what it said then."""

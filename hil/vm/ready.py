@@ -8,16 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hil.root import CACHE, missing
+from hil.root import keep, missing
 from hil.vm.image import CONFIG, Image, build
 from hil.vm.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 PROJECT = Path(__file__).parents[2]
 PYTHON_VERSION = "3.13"
@@ -77,28 +80,37 @@ def why_not() -> str:
 
 def ready() -> Ready:
     """Return the machine, made if it is not there yet (three minutes)."""
-    place = CACHE / f"vm-{_key()}"
-    if not place.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob("vm-*"):
-            shutil.rmtree(old)
-        place.mkdir()
-        try:
-            _make(place)
-        except BaseException:
-            shutil.rmtree(place)
-            raise
+    return found(keep("vm", key(), make))
+
+
+def found(place: Path) -> Ready:
+    """Return the machine that `make` left in a folder."""
     known = json.loads((place / "known.json").read_text())
     image = Image(place / "disk.img", place / known["kernel"], place / known["initrd"])
     return Ready(image, place / "saved.qcow2", known["boot_s"])
 
 
-def _make(place: Path) -> None:
+def make(
+    place: Path,
+    settings: str = SETTINGS,
+    lanes: Sequence[str] = LANES,
+    packages: Sequence[str] = (),
+    complete: Callable[[Path], None] | None = None,
+) -> None:
+    """Fill an empty folder with a machine that records as soon as something is plugged in.
+
+    Args:
+        place: the folder.
+        settings: its configuration.
+        lanes: those that this has.
+        packages: of Debian, see `build`.
+        complete: see `build`.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        image = build(_package(Path(folder)), SETTINGS, place)
+        image = build(_package(Path(folder)), settings, place, packages, complete)
     with Machine(image) as machine:
         boot_s = machine.boot()
-        for lane in LANES:
+        for lane in lanes:
             machine.until(f"systemctl show -P StatusText recorder-lane@{lane} | grep absent")
         machine.run("sync")
         machine.save(place / "saved.qcow2")
@@ -124,7 +136,8 @@ def _package(folder: Path) -> Path:
     return PROJECT / done.stdout.strip()
 
 
-def _key() -> str:
+def key() -> str:
+    """Return the hash of what the machine is made of."""
     digest = hashlib.sha256()
     for part in (*PARTS, *PARTS_TOO):
         place = PROJECT / part

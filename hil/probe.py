@@ -50,23 +50,44 @@ def make(path: str) -> None:
     place.unlink()
 
 
+def open_node(path: str) -> None:
+    """Open a device node; that no device is behind it is the kernel's answer to who may."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.ENODEV, errno.EIO):
+            raise
+
+
+def signal_spool() -> None:
+    """Ask whether the spool's process could be killed."""
+    os.kill(int(pathlib.Path("/opt/bench/spool.pid").read_text()), 0)
+
+
 DEEDS = {
-    "network": connect_outside,
-    "namespace": make_namespace,
-    "be root": lambda: os.setuid(0),
-    "set clock": lambda: __import__("time").clock_settime(0, 1.0),
-    "kernel log": lambda: read("/dev/kmsg"),
-    "serial port": lambda: write("/dev/probe-tty"),
-    "disk": lambda: read("/dev/probe-disk"),
-    "shadow": lambda: read("/etc/shadow"),
-    "home": lambda: read("/run/user/0/secret"),
-    "key": lambda: read("/etc/credstore/recorder.key"),
-    "write system": lambda: make("/usr/lib"),
-    "write settings": lambda: make("/etc/recorder"),
-    "write spool": lambda: make("/var/lib/recorder/spool"),
-    "read spool": lambda: read("/var/lib/recorder/spool/FORMAT"),
-    "write upload": lambda: make("/var/lib/recorder/upload"),
-    "another's ring": write_ring,
+    "a socket to the network": connect_outside,
+    "a serial port": lambda: open_node("/dev/probe-serial"),
+    "an I2C bus": lambda: open_node("/dev/probe-i2c"),
+    "a camera": lambda: open_node("/dev/probe-camera"),
+    "a pin": lambda: open_node("/dev/probe-pin"),
+    "a disk": lambda: open_node("/dev/probe-disk"),
+    "the memory": lambda: open_node("/dev/probe-memory"),
+    "another lane's ring": write_ring,
+    "write the spool": lambda: make("/var/lib/recorder/spool"),
+    "read the spool": lambda: read("/var/lib/recorder/spool/FORMAT"),
+    "write the upload's journals": lambda: make("/var/lib/recorder/upload"),
+    "the key's file": lambda: read("/etc/credstore/recorder.key"),
+    "another unit's credential": lambda: read("/run/credentials/bench-other.service/recorder.key"),
+    "power off": lambda: make("/run/recorder/power"),
+    "signal the spool": signal_spool,
+    "become root": lambda: os.setuid(0),
+    "a namespace of its own": make_namespace,
+    "set the clock": lambda: __import__("time").clock_settime(0, 1.0),
+    "the kernel's log": lambda: read("/dev/kmsg"),
+    "the passwords": lambda: read("/etc/shadow"),
+    "a user's home": lambda: read("/run/user/0/secret"),
+    "write the system": lambda: make("/usr/lib"),
+    "write the settings": lambda: make("/etc/recorder"),
 }
 
 

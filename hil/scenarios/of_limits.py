@@ -1,0 +1,160 @@
+"""Scenarios of the machine's limits: memory, processor, and a kernel that hangs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.scenarios.bench import PATIENCE_S
+from hil.scenarios.of_imu import LONG
+from hil.scenarios.of_upload import SETTINGS_LIVE
+from hil.scenarios.scenario import Scenario, plug, records, recovers
+from recorder.session.states import State
+
+if TYPE_CHECKING:
+    from hil.scenarios.bench import Bench
+    from hil.scenarios.recording import Recording
+
+HOG = "/opt/bench/hog.py"
+#: Which unit is how dear to the kernel; the units' own `OOMScoreAdjust`.
+KILLED = re.compile(r"Killed process \d+ \(([^)]*)\).*oom_score_adj:(-?\d+)")
+WEB, UPLOAD = 800, 500
+SETTINGS_ALL = SETTINGS_LIVE + "[web]\nenabled = true\n"
+#: A hung kernel is reset after so long.
+WATCHDOG_S = 10
+
+
+def bring_hog(bench: Bench) -> None:
+    """Put the hog into the machine."""
+    bench.machine.put(Path(__file__).with_name("hog.py").read_text(), HOG)
+
+
+def everything_runs(bench: Bench) -> None:
+    """Wait until the upload and the page run beside the recording."""
+    for unit in ("recorder-upload", "recorder-web", "recorder-spool"):
+        bench.machine.until(f"systemctl -q is-active {unit}", PATIENCE_S)
+
+
+def run_out_of_memory(bench: Bench) -> None:
+    """Take all memory, as what would be killed last itself, until the upload is killed."""
+    bench.machine.run(
+        f"echo -990 > /proc/self/oom_score_adj; python3 {HOG} memory 'oom_score_adj:{UPLOAD}'",
+        PATIENCE_S,
+    )
+
+
+def upload_and_page_were_killed(_: Recording, bench: Bench) -> None:
+    """The kernel killed the page first, then the upload, and none of those that record."""
+    killed = [int(adj) for _, adj in KILLED.findall(bench.machine.run("dmesg"))]
+    assert killed[:1] == [WEB], killed
+    assert set(killed) == {WEB, UPLOAD}, killed
+    bench.told.append(f"killed: page {killed.count(WEB)}, upload {killed.count(UPLOAD)}")
+
+
+def fill_the_page(bench: Bench) -> None:
+    """Let a process in the page's control group take more than its `MemoryMax`."""
+    bench.machine.run(
+        f"(echo 1000 > /proc/self/oom_score_adj; GROUP=system.slice/recorder-web.service"
+        f" exec python3 {HOG} memory never) ; test $? = 137",
+        PATIENCE_S,
+    )
+
+
+def its_own_limit_held(_: Recording, bench: Bench) -> None:
+    """Only the page's own group was short of memory, and every unit has the limit that it names."""
+    said = bench.machine.run("dmesg")
+    assert re.search(r"oom-kill:.*CONSTRAINT_MEMCG.*recorder-web.service", said), said
+    assert "CONSTRAINT_NONE" not in said
+    found = bench.machine.run(
+        "for one in recorder-web recorder-upload recorder-spool recorder-lane@imu; do"
+        " echo $one $(systemctl show -P MemoryMax $one)"
+        ' $(cat "/sys/fs/cgroup$(systemctl show -P ControlGroup $one)/memory.max"); done'
+    )
+    for unit, named, real in (line.split() for line in found.splitlines()):
+        assert named == real != "max", f"{unit}: {named}, but {real}"
+    bench.told.append(f"limits in force: {', '.join(found.split()[2::3])}")
+
+
+def compete(bench: Bench) -> None:
+    """Let a process in a lane's group and one in the upload's want the same processor."""
+    groups = [
+        bench.machine.run(f"systemctl show -P ControlGroup {one}")
+        for one in ("recorder-lane@imu", "recorder-upload")
+    ]
+    before = [_used_us(bench, one) for one in groups]
+    hogs = "".join(f"GROUP='{one[1:]}' taskset -c 1 python3 {HOG} cpu 15 & " for one in groups)
+    bench.machine.run(f"{hogs} wait", PATIENCE_S)
+    lane, upload = (_used_us(bench, one) - was for one, was in zip(groups, before, strict=True))
+    share = lane / upload
+    bench.told.append(f"processor: lane to upload {share:.1f} to 1, by weight 10 to 1")
+    assert share > 4, f"lane {lane} us, upload {upload} us"
+
+
+def _used_us(bench: Bench, group: str) -> int:
+    said = bench.machine.run(f"grep usage_usec '/sys/fs/cgroup{group}/cpu.stat'")
+    return int(said.split()[1])
+
+
+def arm(bench: Bench) -> None:
+    """Let systemd feed the hardware watchdog, as the documentation says."""
+    machine = bench.machine
+    machine.put(
+        f"[Manager]\nRuntimeWatchdogSec={WATCHDOG_S}\n", "/etc/systemd/system.conf.d/w.conf"
+    )
+    machine.run("systemctl daemon-reexec; sync")
+    machine.until("test $(cat /sys/class/watchdog/watchdog0/state) = active")
+    assert "i6300ESB" in machine.run("cat /sys/class/watchdog/watchdog0/identity")
+
+
+def hang(bench: Bench) -> None:
+    """Stop the kernel for good: it panics, and does not start again by itself."""
+    seconds = bench.machine.crash("sysctl -q kernel.panic=0; echo c > /proc/sysrq-trigger")
+    bench.told.append(f"hung kernel to its agent again: {seconds:.0f} s")
+    bench.now()
+
+
+def went_on(recording: Recording, bench: Bench) -> None:
+    """The session of before is abandoned, and there is one of this boot."""
+    orphan, own = (recording.session(one) for one in recording.session_ids[-2:])
+    assert (orphan.state, orphan.end_reason) == (State.abandoned, "power_loss")
+    assert orphan.boot_id != own.boot_id
+    assert any(one.stored for one in orphan.lanes)
+
+
+SCENARIOS = (
+    Scenario(
+        "limits-memory",
+        "When memory runs out the page is killed first, then the upload, and recording goes on.",
+        (
+            *(bring_hog, everything_runs, plug("imu"), records("imu", rows=LONG)),
+            *(run_out_of_memory, records("imu", rows=LONG)),
+        ),
+        lost={"imu": {"lost_source": (0, 2000)}},
+        settings=SETTINGS_ALL,
+        shows=upload_and_page_were_killed,
+    ),
+    Scenario(
+        "limits-own",
+        "A process that takes more than its own share is killed alone; who records goes first.",
+        (
+            *(bring_hog, everything_runs, plug("imu"), records("imu", rows=LONG)),
+            *(fill_the_page, compete, records("imu", rows=LONG)),
+        ),
+        lost={"imu": {"lost_source": (0, 1000)}},
+        settings=SETTINGS_ALL,
+        shows=its_own_limit_held,
+    ),
+    Scenario(
+        "limits-watchdog",
+        "A kernel that hangs is reset by the hardware watchdog, and the box records again.",
+        (
+            *(records("imu", rows=LONG), arm, hang),
+            recovers("imu", "boot", rows=LONG),
+        ),
+        lost={"imu": {"lost_source": (0, 1000)}},
+        shows=went_on,
+        is_cold=True,
+        power_on=("-device", "i6300esb", "-action", "watchdog=reset,reboot=reset"),
+    ),
+)

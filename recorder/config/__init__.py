@@ -11,13 +11,15 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from recorder.config.clock import Clock
+from recorder.config.power import Power
 from recorder.config.rules import Rule
 from recorder.config.tables import (
     MIB,
     Bounds,
+    Declared,
     Lane,
     Model,
     OnError,
@@ -34,9 +36,11 @@ __all__ = [
     "Bounds",
     "Clock",
     "Config",
+    "Declared",
     "Lane",
     "Model",
     "OnError",
+    "Power",
     "Rule",
     "Session",
     "Spool",
@@ -61,6 +65,7 @@ class Config(Table):
         upload: table ``[upload]``.
         web: table ``[web]``.
         clock: table ``[clock]``.
+        power: table ``[power]``.
         rules: one table ``[[rules]]`` for each thing to do by itself, at most 64.
     """
 
@@ -71,6 +76,7 @@ class Config(Table):
     upload: Upload = field(default_factory=Upload)
     web: Web = field(default_factory=Web)
     clock: Clock = field(default_factory=Clock)
+    power: Power = field(default_factory=Power)
     rules: Annotated[list[Rule], Bounds(max_length=64)] = field(default_factory=list)
 
     def lane(self, name: str) -> Lane:
@@ -93,6 +99,16 @@ class Config(Table):
         return self.spool.directory / "dependencies"
 
     @property
+    def box_dir(self) -> Path:
+        """Directory that says which box this card was made in; only the spooler writes in it."""
+        return self.spool.directory / "box"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Directory of this box's own API keys; only the uploader reads and writes in it."""
+        return self.spool.directory / "keys"
+
+    @property
     def rings_dir(self) -> Path:
         """Directory of the rings; on a tmpfs on the vehicle."""
         return self.spool.run_dir / "rings"
@@ -109,12 +125,18 @@ class Config(Table):
 
 
 def to_json(config: Config) -> str:
-    """Return the resolved configuration as one line of JSON, every default spelled out."""
-    return json.dumps(dataclasses.asdict(config), default=str, separators=(",", ":"))
+    """Return the resolved configuration as one line of JSON, every default spelled out.
+
+    What its drivers declare is not in it.
+    """
+    plain = dataclasses.asdict(config)
+    for lane in plain["lanes"]:
+        del lane["declared"]
+    return json.dumps(plain, default=str, separators=(",", ":"))
 
 
 def from_json(text: str) -> Config:
-    """Read what `to_json` made; it was validated before it was written."""
+    """Read what `to_json` or `recorder.devices.handed_over` made; it was validated before."""
     raw = json.loads(text)
     spool, upload, session = raw["spool"], raw["upload"], raw["session"]
     socket = raw["clock"]["chrony_socket"]
@@ -122,12 +144,18 @@ def from_json(text: str) -> Config:
     upload |= {key: upload[key] and Path(upload[key]) for key in ("key_file", "certificate")}
     session["model"] = Model(**session["model"])
     return Config(
-        lanes=[Lane(**one) for one in raw["lanes"]],
+        lanes=[_lane(one) for one in raw["lanes"]],
         vehicle=Vehicle(**raw["vehicle"]),
         session=Session(**session),
         spool=Spool(**spool),
         upload=Upload(**upload),
         web=Web(**raw["web"]),
         clock=Clock(chrony_socket=socket and Path(socket)),
+        power=Power(**raw["power"]),
         rules=[Rule(**one) for one in raw["rules"]],
     )
+
+
+def _lane(raw: dict[str, Any]) -> Lane:
+    declared = raw.pop("declared", None)
+    return Lane(**raw, declared=declared and Declared(**declared))

@@ -42,6 +42,21 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a lane's driver declares, for processes that have no use for the driver itself.
+
+    Args:
+        rate_hz: samples per second that the device is told to give; 0: they come when they come.
+        documents: files that are needed to read the recording, by type.
+        source: the file that the driver's class is from; empty if there is none.
+    """
+
+    rate_hz: float
+    documents: dict[str, str]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lane(Table):
     """One sensor: its driver, and what is only of this vehicle.
 
@@ -65,6 +80,8 @@ class Lane(Table):
         options: the driver's own keys.
         filled_by: the lane whose process fills this one, empty if it has one of its own; no key of
             the file.
+        declared: what its driver declares, once that was asked (`recorder.devices`); no key of the
+            file.
     """
 
     name: Annotated[str, Bounds(min_length=1, max_length=64)]
@@ -78,6 +95,7 @@ class Lane(Table):
     metadata: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     filled_by: str = ""
+    declared: Declared | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

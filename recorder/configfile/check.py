@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import drivers
 from recorder.beside import beside
-from recorder.config import Clock, Config, Lane, Rule, Session, Spool, Upload, Vehicle, Web
+from recorder.config import Clock, Config, Lane, Power, Rule, Session, Spool, Upload, Vehicle, Web
 from recorder.configfile import doing, rules
 from recorder.configfile.guard import guarded
 from recorder.configfile.values import WrongError, near, shown, valid
@@ -31,8 +31,10 @@ _SECTIONS = {
     "upload": Upload,
     "web": Web,
     "clock": Clock,
+    "power": Power,
 }
-_LANE_KEYS = [one.name for one in fields(Lane) if one.name not in ("options", "filled_by")]
+_NO_KEYS = ("options", "filled_by", "declared")
+_LANE_KEYS = [one.name for one in fields(Lane) if one.name not in _NO_KEYS]
 _MOST_LANES = _MOST_RULES = 64
 #: Stands for a lane's required key that is missing or wrong, so that the rest is checked as well.
 _UNKNOWN = "?"

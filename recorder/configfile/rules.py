@@ -12,6 +12,7 @@ import string
 from typing import TYPE_CHECKING
 
 from recorder.config import MIB
+from recorder.configfile.supply import of_power
 from recorder.configfile.values import near, shown
 from recorder.record import lane_id
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drivers.base import Driver
-    from recorder.config import Clock, Lane, Session, Spool, Upload, Vehicle, Web
+    from recorder.config import Clock, Lane, Power, Session, Spool, Upload, Vehicle, Web
 
 IDENTIFIER_FIELDS = ("vehicle", "start", "id8")
 #: The recorder's own topics are ``recorder/session`` and ``recorder/summary``.
@@ -40,6 +41,7 @@ def of_tables(
     upload: Upload,
     web: Web,
     clock: Clock,
+    power: Power,
 ) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong) for everything but the lanes."""
     yield from _metadata("vehicle.metadata", vehicle.metadata)
@@ -50,6 +52,7 @@ def of_tables(
     yield from _spool(spool)
     yield from _server(upload)
     yield from _hours(upload)
+    yield from of_power(power)
     if clock.chrony_socket is not None and not clock.chrony_socket.is_absolute():
         yield (
             "clock.chrony_socket",

@@ -12,11 +12,18 @@ from click_man.core import write_man_pages
 from recorder import __version__
 from recorder.cli import recorder
 
+#: What needs more than an installation has.
+ABSENT = {"demo"}
+
 
 def main(folder: Path) -> None:
     """Write them, compressed as Debian wants them."""
     context = click.Context(recorder, info_name="recorder")
-    found = {name: recorder.get_command(context, name) for name in recorder.list_commands(context)}
+    found = {
+        name: recorder.get_command(context, name)
+        for name in recorder.list_commands(context)
+        if name not in ABSENT
+    }
     # The commands are loaded when they are called; the pages need all of them at once.
     whole = click.Group("recorder", dict(found), params=recorder.params, help=recorder.help)
     whole.epilog = recorder.epilog

@@ -24,7 +24,8 @@ USUAL_BAUD = (9600, 115_200, 38_400, 57_600, 4800, 230_400, 460_800, 921_600, 19
 LEAST_EPOCH_BYTES = 70
 BITS_PER_BYTE = 10
 #: How long to wait for a first byte: more than a cold start's first second and a usual period; for
-#: slower receivers longer, up to what a watchdog of 15 s leaves.
+#: slower receivers longer, up to what a watchdog of 30 s leaves: a try that begins when the search
+#: is nearly over takes both, and the receiver's set-up may follow.
 SILENT_S, MOST_SILENT_S = 2.5, 8.0
 #: How long to listen from the first byte on: a period, and so much for one whole burst.
 BURST_S = 0.3

@@ -4,7 +4,7 @@ A sensor chip samples on a clock of its own, some per cent off its nominal rate,
 times. But every look at the FIFO's fill says two things for certain: the newest sample in it was
 taken before the look ended, and the next one after the look began. So the time of every sample is
 an interval (`span`), and each look narrows it. If looks are taken when a sample is expected
-(`time_ns`), each halves the interval, down to what a transfer takes. Two narrow intervals far
+(`aim_ns`), each halves the interval, down to what a transfer takes. Two narrow intervals far
 apart give the period.
 
 Nothing here averages: as long as the true period stays within the tolerance the true time is
@@ -25,6 +25,8 @@ JUMPS = 100
 #: in every further second. 5e-6/s is a sensor that warms by 4 degrees a minute at 80 ppm/degree.
 DRIFT = 2e-5
 DRIFT_PER_S = 5e-6
+#: Looks over which it is averaged how late they come.
+LATE_LOOKS = 8
 
 
 class Span(NamedTuple):
@@ -73,6 +75,8 @@ class FifoClock:
         self._anchors: deque[tuple[int, Span]] = deque(maxlen=ANCHORS)
         self._expected_ns: float | None = None  # where the period puts the next stamp
         self._jumps: deque[float] = deque(maxlen=JUMPS)
+        self._aimed_ns = math.inf
+        self._late_ns = 0.0
 
     @property
     def period_ns(self) -> float:
@@ -115,6 +119,7 @@ class FifoClock:
             before_ns: CLOCK_BOOTTIME before the fill was read.
             after_ns: CLOCK_BOOTTIME after it was read.
         """
+        self._learn_lateness(before_ns, after_ns)
         following = self.span(number).overlap(Span(before_ns, after_ns + self._period.most_ns))
         if following.width_ns < 0:  # not the clock that it was: start without any knowledge
             first = self._first_number
@@ -131,6 +136,21 @@ class FifoClock:
         ahead = number - self._number
         least_ns, most_ns = sorted(self._period, reverse=ahead < 0)
         return Span(self._next.least_ns + ahead * least_ns, self._next.most_ns + ahead * most_ns)
+
+    def aim_ns(self, number: int) -> float:
+        """Return until when to sleep before a look that is to tell when a sample is taken.
+
+        Whoever sleeps wakes late, and the look takes its time: this is earlier than the middle of
+        the sample's `span` by so much that the look's own middle meets it.
+        """
+        self._aimed_ns = self.span(number).middle_ns - self._late_ns
+        return self._aimed_ns
+
+    def _learn_lateness(self, before_ns: int, after_ns: int) -> None:
+        if before_ns >= self._aimed_ns:
+            late_ns = min((before_ns + after_ns) / 2 - self._aimed_ns, self.period_ns)
+            self._late_ns += (late_ns - self._late_ns) / LATE_LOOKS
+        self._aimed_ns = math.inf
 
     @property
     def first(self) -> Span:

@@ -165,7 +165,7 @@ class FifoImu(Imu):
         deadline_ns = boot_ns() + round(timeout_s * 1e9)
         while not self._ready:
             awaited = self._taken + self._clock.reach(self._burst_rows) - 1
-            awaited_ns = min(self._clock.span(awaited).middle_ns, deadline_ns)
+            awaited_ns = min(self._clock.aim_ns(awaited), deadline_ns)
             time.sleep(max(0.0, awaited_ns - boot_ns()) / 1e9)
             self._drain()
             if self._is_timed(self._held_rows() / self.rate_hz):

@@ -25,8 +25,12 @@ BUS_FAULTS = (errno.EIO, errno.ENXIO, errno.EAGAIN, errno.ETIMEDOUT, errno.EREMO
 BUS_HZ = range(1_000, 5_000_001)
 ADDRESSES = range(0x08, 0x78)
 UNIX = "unix:"
+#: Linux' i2c-dev: longest message.
+MESSAGE_BYTES = 8192
 #: 8 bits and an acknowledge; and of a transfer its start, its second start and its stop.
 BYTE_BITS, EDGE_BITS = 9, 3
+#: What smbus2 makes of a write and a read. Kept, or ctypes would make this class in each transfer.
+_PAIR = i2c_msg * 2
 
 
 class Bus(Protocol):
@@ -149,6 +153,9 @@ class I2cDriver(Driver):
                 raise ValueError(f"{name} is {file}, must be an absolute path")
         self.documents = {kind: Path(file) for kind, file in files.items() if file}
         self._bus: Bus | None = None
+        # Made once: ctypes makes a class for each new length, which costs as much as the transfer.
+        self._asked = i2c_msg.write(address, bytes(1))
+        self._answer = i2c_msg.read(address, MESSAGE_BYTES)
 
     @property
     def bits_per_s(self) -> float:
@@ -200,12 +207,13 @@ class I2cDriver(Driver):
         """
         # One write and one read: the only combination that every adapter does (the Raspberry Pi's
         # allows a single read, as the last message); SMBus block reads would end at 32 bytes.
-        answer = i2c_msg.read(self.address, size_bytes)
+        self._asked.buf[0] = register
+        self._answer.len = size_bytes
         try:
-            self._opened().i2c_rdwr(i2c_msg.write(self.address, bytes((register,))), answer)
+            self._opened().i2c_rdwr(self._asked, self._answer)
         except OSError as error:
             raise self._lost(f"reading register {register:#04x}", error) from error
-        return ctypes.string_at(answer.buf, answer.len)
+        return ctypes.string_at(self._answer.buf, size_bytes)
 
     def write_register(self, register: int, value: int) -> None:
         """Write one byte.
@@ -230,6 +238,21 @@ class I2cDriver(Driver):
             self._opened().i2c_rdwr(message)
         except OSError as error:
             raise self._lost(f"writing register {register:#04x}", error) from error
+
+    def write_in_turn(self, *writes: tuple[int, int]) -> None:
+        """Write registers one after the other in one transfer, so that nothing comes between.
+
+        Args:
+            writes: each one's register and value.
+
+        Raises:
+            DeviceLostError: as for `read_register`.
+        """
+        messages = [i2c_msg.write(self.address, bytes(one)) for one in writes]
+        try:
+            self._opened().i2c_rdwr(*messages)
+        except OSError as error:
+            raise self._lost(f"writing register {writes[0][0]:#04x}", error) from error
 
     def close(self) -> None:
         """Release the bus.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from drivers.fifo_imu import FifoImu
 from drivers.i2c import Byte, I2cDriver, Word
-from drivers.imu import Burst, Chip
+from drivers.imu import Chip
+from drivers.invensense import InvensenseFifo
 
 if TYPE_CHECKING:
     from drivers.imu import Chips, Codes
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 FIFO = 0x72
 FIFO_OVERFLOW = 0x1F  # INT_STATUS_2 and INT_ENABLE_2: a bit for each of five FIFOs
 RESET, SLEEP, BEST_CLOCK = 0x80, 0x40, 0x01  # PWR_MGMT_1
-FIFO_ON = 0x40  # USER_CTRL
-FIFO_RESET = 0x1F  # FIFO_RST
+USER_CONTROL, FIFO_ON = 0x03, 0x40
+FIFO_RESETS, FIFO_RESET = 0x68, 0x1F
 ROWS_ON, ROWS_OFF = 0x1F, 0x00  # FIFO_EN_2: accelerometer, three gyroscope axes, thermometer
 FILTER_ON = 0x01  # GYRO_CONFIG_1 and ACCEL_CONFIG
 BANK_SELECT, BANK_2 = 0x7F, 0x20
@@ -41,7 +41,7 @@ class Bank2(Byte):
         chip.write_register(BANK_SELECT, 0)
 
 
-class Icm20948(FifoImu):
+class Icm20948(InvensenseFifo):
     """The ICM-20948; rows are the FIFO's bytes as they came."""
 
     kind = "icm20948"
@@ -58,15 +58,15 @@ class Icm20948(FifoImu):
     layout = ">awt"
     turn_counts = 131 * 250
     wire_row_bytes = 14
+    fifo_port = FIFO
     start_up_s = 0.05  # of the gyroscope
 
     who_am_i = Byte(0x00)
-    user_control = Byte(0x03)
+    user_control = Byte(USER_CONTROL)
     power = Byte(0x06)
     interrupt_enable_2 = Byte(0x12)
     interrupt_status_2 = Byte(0x1B)
     fifo_enable_2 = Byte(0x67)
-    fifo_reset = Byte(0x68)
     fifo_mode = Byte(0x69)
     fifo_count = Word(0x70)
     bank = Byte(BANK_SELECT)
@@ -108,28 +108,14 @@ class Icm20948(FifoImu):
         self.power = RESET
         time.sleep(RESET_S)
 
-    def waiting_rows(self) -> int:
-        """Return how many whole rows the FIFO holds."""
-        return self.whole_rows(self.fifo_count)
-
-    def take(self, rows: int) -> Burst:
-        """Read so many rows."""
-        return Burst(self.read_register(FIFO, rows * self.wire_row_bytes))
-
-    def has_overflown(self) -> bool:
-        """Read the flags; that clears them."""
+    def overflow_flag(self) -> bool:
+        """Read the flags of an overflow; that clears them."""
         return bool(self.interrupt_status_2 & FIFO_OVERFLOW)
-
-    def is_aligned(self) -> bool:
-        """Tell whether the FIFO holds whole rows."""
-        return self.fifo_count % self.wire_row_bytes == 0
 
     def empty_fifo(self) -> None:
         """Switch the FIFO off, hold it in reset, and let it go."""
-        self.user_control = 0
-        self.fifo_reset = FIFO_RESET
-        self.fifo_reset = 0
-        self.user_control = FIFO_ON
+        held, released = (FIFO_RESETS, FIFO_RESET), (FIFO_RESETS, 0)
+        self.write_in_turn((USER_CONTROL, 0), held, released, (USER_CONTROL, FIFO_ON))
 
     def stop_fifo(self) -> None:
         """Let no more rows in."""

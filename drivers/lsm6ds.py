@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: CTRL3_C: reset; a number changes only when it is read whole; the address goes on by itself.
 RESET, WHOLE_NUMBERS, NEXT_REGISTER = 0x01, 0x40, 0x04
-OFF = 0x00
+ACCEL_CONTROL, BOTH_OFF = 0x10, bytes(2)  # CTRL1_XL and, behind it, CTRL2_G
 RESET_S = 0.02
 
 
@@ -42,7 +42,7 @@ class Lsm6ds(FifoImu):
     overrun: ClassVar[int]
 
     who_am_i = Byte(0x0F)
-    accel_control = Byte(0x10)
+    accel_control = Byte(ACCEL_CONTROL)
     gyro_control = Byte(0x11)
     common_control = Byte(0x12)
     accel_filter = Byte(0x17)
@@ -84,9 +84,11 @@ class Lsm6ds(FifoImu):
         return found
 
     def stop_fifo(self) -> None:
-        """Switch both sensors off; what is in the FIFO stays."""
-        self.accel_control = OFF
-        self.gyro_control = OFF
+        """Switch both sensors off; what is in the FIFO stays.
+
+        In one transfer: else the gyroscope's row could come without the accelerometer's.
+        """
+        self.write_block(ACCEL_CONTROL, BOTH_OFF)
 
     def sleep(self) -> None:
         """Nothing is left to switch off."""

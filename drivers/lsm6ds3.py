@@ -20,7 +20,7 @@ FIFO = 0x3E
 WORDS = 0x0FFF  # FIFO_STATUS1 and 2: how many words of two bytes there are
 PATTERN = 0x03FF  # FIFO_STATUS3 and 4: which word of the row is the next
 BOTH_SENSORS = 1 << 3 | 1  # FIFO_CTRL3: each row of either
-BYPASS, CONTINUOUS = 0x00, 0x06  # FIFO_CTRL5
+FIFO_CONTROL, BYPASS, CONTINUOUS = 0x0A, 0x00, 0x06  # FIFO_CTRL5
 FIRST_FILTER_NARROW = 1 << 1  # CTRL1_XL
 
 
@@ -37,7 +37,7 @@ class Lsm6ds3(Lsm6ds):
     overrun = 0x4000  # FIFO_STATUS1 and 2
 
     fifo_parts = Byte(0x08)
-    fifo_control = Byte(0x0A)
+    fifo_control = Byte(FIFO_CONTROL)
     fifo_pattern = Word(0x3C, "<")
 
     def filters_hz(self) -> Codes:
@@ -72,5 +72,4 @@ class Lsm6ds3(Lsm6ds):
 
     def empty_fifo(self) -> None:
         """Bypass the FIFO, which empties it, and let it go on."""
-        self.fifo_control = BYPASS
-        self.fifo_control = self._continuous()
+        self.write_in_turn((FIFO_CONTROL, BYPASS), (FIFO_CONTROL, self._continuous()))

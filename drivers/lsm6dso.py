@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIFO = 0x78
 WORD_BYTES = 7
 WORDS = 0x03FF  # FIFO_STATUS: how many words there are
-BYPASS, CONTINUOUS = 0x00, 0x06  # FIFO_CTRL4
+FIFO_MODE, BYPASS, CONTINUOUS = 0x0A, 0x00, 0x06  # FIFO_CTRL4
 SECOND_FILTER = 1 << 1  # CTRL1_XL
 #: Of a tag: whose word it is, and the number of its sample, modulo 4.
 OWNERS = bytes(byte >> 3 for byte in range(256))
@@ -46,7 +46,7 @@ class Lsm6dso(Lsm6ds):
     overrun = 0x4800  # FIFO_STATUS: now, and since it was read last
 
     fifo_rates = Byte(0x09)
-    fifo_mode = Byte(0x0A)
+    fifo_mode = Byte(FIFO_MODE)
 
     def filters_hz(self) -> Codes:
         """Return the accelerometer's bandwidths; the gyroscope's follows the rate."""
@@ -67,8 +67,7 @@ class Lsm6dso(Lsm6ds):
 
     def empty_fifo(self) -> None:
         """Bypass the FIFO, which empties it, and let it go on."""
-        self.fifo_mode = BYPASS
-        self.fifo_mode = CONTINUOUS
+        self.write_in_turn((FIFO_MODE, BYPASS), (FIFO_MODE, CONTINUOUS))
 
     def waiting_rows(self) -> int:
         """Return how many rows of two words there are."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from drivers.fifo_imu import FifoImu
 from drivers.i2c import Byte, Word
-from drivers.imu import Burst, Chip
+from drivers.imu import Chip
+from drivers.invensense import InvensenseFifo
 
 if TYPE_CHECKING:
     from drivers.imu import Chips, Codes
@@ -23,12 +23,12 @@ MPU_6050 = 0x68
 FIFO = 0x74
 FIFO_OVERFLOW = 0x10  # INT_STATUS and INT_ENABLE
 RESET, SLEEP, GYRO_CLOCK = 0x80, 0x40, 0x01  # PWR_MGMT_1
-FIFO_ON, FIFO_RESET = 0x40, 0x04  # USER_CTRL
+USER_CONTROL, FIFO_ON, FIFO_RESET = 0x6A, 0x40, 0x04
 ROWS_ON, ROWS_OFF = 0xF8, 0x00  # FIFO_EN: thermometer, three gyroscope axes, accelerometer
 RESET_S = 0.1
 
 
-class Mpu6050(FifoImu):
+class Mpu6050(InvensenseFifo):
     """The MPU family; rows are the FIFO's bytes as they came."""
 
     kind = "mpu6050"
@@ -48,6 +48,7 @@ class Mpu6050(FifoImu):
     layout = ">atw"
     turn_counts = 131 * 250
     wire_row_bytes = 14
+    fifo_port = FIFO
     start_up_s = 0.07  # gyroscope 30 or 35 ms, and two time constants of the filter
 
     sample_rate_divider = Byte(0x19)
@@ -58,7 +59,7 @@ class Mpu6050(FifoImu):
     fifo_enable = Byte(0x23)
     interrupt_enable = Byte(0x38)
     interrupt_status = Byte(0x3A)
-    user_control = Byte(0x6A)
+    user_control = Byte(USER_CONTROL)
     power = Byte(0x6B)
     fifo_count = Word(0x72)
     who_am_i = Byte(0x75)
@@ -90,26 +91,13 @@ class Mpu6050(FifoImu):
         self.power = RESET
         time.sleep(RESET_S)
 
-    def waiting_rows(self) -> int:
-        """Return how many whole rows the FIFO holds."""
-        return self.whole_rows(self.fifo_count)
-
-    def take(self, rows: int) -> Burst:
-        """Read so many rows."""
-        return Burst(self.read_register(FIFO, rows * self.wire_row_bytes))
-
-    def has_overflown(self) -> bool:
-        """Read the flag; that clears it."""
+    def overflow_flag(self) -> bool:
+        """Read the flag of an overflow; that clears it."""
         return bool(self.interrupt_status & FIFO_OVERFLOW)
-
-    def is_aligned(self) -> bool:
-        """Tell whether the FIFO holds whole rows."""
-        return self.fifo_count % self.wire_row_bytes == 0
 
     def empty_fifo(self) -> None:
         """Empty the FIFO: the chip does that only while it is switched off."""
-        self.user_control = FIFO_RESET
-        self.user_control = FIFO_ON
+        self.write_in_turn((USER_CONTROL, FIFO_RESET), (USER_CONTROL, FIFO_ON))
 
     def stop_fifo(self) -> None:
         """Let no more rows in."""

@@ -12,7 +12,7 @@ from collections import deque
 
 from drivers.base import DeviceLostError, WrongDeviceError
 from drivers.nmea import Decoder, Epoch
-from drivers.uart import Port
+from drivers.uart import BITS_PER_BYTE, Port
 
 #: So long without a byte, or without a sentence among them, and the line is given up; but not
 #: before so many periods.
@@ -22,6 +22,9 @@ SILENCE_S = 0.02
 #: … or this part of a period, where that is longer; when more was expected, the second.
 SILENCE_PERIODS = 0.3
 SILENCE_PERIODS_INSIDE = 0.5
+#: The rest of an epoch is left to come, for no longer than this: a UART would wake us for every few
+#: bytes of it.
+MOST_NAP_S = 0.02
 #: 0.3 of a tenth of a second, doubled so often, are two seconds: a receiver at 1 Hz told as 10.
 MOST_DOUBLINGS = 6
 SAMPLE_BYTES = 48
@@ -122,14 +125,27 @@ class Link:
     def step(self, timeout_s: float) -> None:
         """Take the next bytes, or find that the line has been silent for long enough.
 
+        Args:
+            timeout_s: how long to wait at most; 0 or less: do not wait.
+
         Raises:
             DeviceLostError: the device is gone.
         """
+        if self.decoder.expects_more and (nap_s := min(timeout_s, MOST_NAP_S, self._rest_s())) > 0:
+            time.sleep(nap_s)
+            timeout_s -= nap_s
         silence_s = self._quiet_since_s + self._silence_s() - time.monotonic()
         wait_s = timeout_s if self._is_quiet else min(timeout_s, silence_s)
         if not self.hear(wait_s) and not self._is_quiet and silence_s <= timeout_s:
             self._is_quiet = True
             self._keep(self.decoder.flush())
+
+    def _rest_s(self) -> float:
+        """Return how long the line needs for the rest of a usual epoch, 0 if that is not known."""
+        if self.measured is None:
+            return 0.0
+        usual_bytes, baud = self.measured
+        return (usual_bytes - (self._bytes - self._epoch_bytes)) * BITS_PER_BYTE / baud
 
     def _silence_s(self) -> float:
         part = SILENCE_PERIODS_INSIDE if self.decoder.expects_more else SILENCE_PERIODS

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How long to wait for an answer, and how often to ask.
 ANSWER_S, TRIES, BAUD_TRIES = 1.0, 4, 2
-#: How long the whole of it may take: with the search before it less than a watchdog's 15 s.
+#: How long the whole of it may take: with the search before it less than a watchdog's 30 s.
 SETUP_S = 6.0
 #: How long a receiver may take to change its speed; what is said meanwhile is lost.
 CHANGE_S = 0.2

@@ -1,7 +1,9 @@
 """An I2C bus between processes: chip models at one end of a UNIX socket, smbus2's methods at ours.
 
 The chips live in the world's process, so that they go on sampling when a recorder's process is
-killed, as copper does. Every transfer is one request and one answer, little-endian:
+killed, as copper does. Every transfer is one request and one answer, each one packet
+(SOCK_SEQPACKET), so that it costs its caller little more than an adapter's system call. All
+little-endian:
 
     request   u1 messages, then per message: u2 address, u2 flags (1: read), u2 length,
               and behind them the bytes of the messages that write
@@ -33,6 +35,8 @@ READ_FLAG = 1
 BLOCK_BYTES = 32  # I2C_SMBUS_BLOCK_MAX
 #: Linux' i2c-dev: longest message.
 MESSAGE_BYTES = 8192
+#: Longer than any transfer that drivers make.
+REQUEST_BYTES = 65_536
 #: How long an adapter waits for a stuck bus before it answers ETIMEDOUT: the Raspberry Pi's.
 ADAPTER_TIMEOUT_S = 1.0
 #: Nobody waits longer than this for the world process (it may be stopped or overloaded).
@@ -50,7 +54,7 @@ class BusClient:
     """
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(CLIENT_TIMEOUT_S)
         try:
             self._socket.connect(path)
@@ -63,12 +67,16 @@ class BusClient:
         heads = [MESSAGE.pack(message.addr, message.flags, message.len) for message in i2c_msgs]
         written = [bytes(message) for message in i2c_msgs if not message.flags & READ_FLAG]
         reads = [message for message in i2c_msgs if message.flags & READ_FLAG]
-        self._socket.sendall(b"".join((COUNT.pack(len(i2c_msgs)), *heads, *written)))
-        code = ANSWER.unpack(receive(self._socket, ANSWER.size))[0]
+        self._socket.send(b"".join((COUNT.pack(len(i2c_msgs)), *heads, *written)))
+        answer = self._socket.recv(ANSWER.size + sum(message.len for message in reads))
+        code = ANSWER.unpack_from(answer)[0] if answer else errno.ECONNRESET
         if code:
             raise OSError(code, os.strerror(code))
+        place = ANSWER.size
         for message in reads:
-            ctypes.memmove(message.buf, receive(self._socket, message.len), message.len)
+            part = answer[place : place + message.len]
+            ctypes.memmove(message.buf, part, len(part))
+            place += message.len
 
     def read_byte_data(self, i2c_addr: int, register: int) -> int:
         """Read one register."""
@@ -106,8 +114,13 @@ class Chip(Protocol):
     def read(self, size_bytes: int) -> bytes:
         """Give what the chip would send, from the register that was written last."""
 
-    def tick(self) -> None:
-        """Let time pass; called at least every quarter of a second."""
+    def tick(self) -> float | None:
+        """Let time pass; called at least every quarter of a second.
+
+        Returns:
+            In how many seconds it wants to be called again: a chip that measures on its own does
+            not begin with it when it is asked. None: it does not mind.
+        """
 
 
 class Message(NamedTuple):
@@ -150,7 +163,7 @@ class BusServer:
         self._held_s = 0.0
         self._stuck_until_s = 0.0
         path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(path))
         self._listener.listen()
 
@@ -178,11 +191,11 @@ class BusServer:
         """Serve until told to stop, then close everything."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ, self._listener)
+            wait_s = TICK_S
             while not stop.is_set():
-                for key, _ in selector.select(TICK_S):
+                for key, _ in selector.select(wait_s):
                     self._serve(selector, key.data)
-                for chip in self._chips.values():
-                    chip.tick()
+                wait_s = min([TICK_S, *(chip.tick() or TICK_S for chip in self._chips.values())])
             for key in selector.get_map().values():
                 key.data.close()
         self._path.unlink(missing_ok=True)
@@ -194,10 +207,14 @@ class BusServer:
             selector.register(client, selectors.EVENT_READ, client)
             return
         try:
-            ready.sendall(self._answer(_receive_request(ready)))
-        except OSError:  # the client is gone, perhaps in mid-transfer: nothing to a bus
-            selector.unregister(ready)
-            ready.close()
+            request = ready.recv(REQUEST_BYTES)
+            if request:
+                ready.send(self._answer(_messages(request)))
+                return
+        except OSError:
+            pass
+        selector.unregister(ready)  # the client is gone, perhaps in mid-transfer: nothing to a bus
+        ready.close()
 
     def _answer(self, messages: list[Message]) -> bytes:
         try:
@@ -233,27 +250,14 @@ class BusServer:
         return answer
 
 
-def receive(connection: socket.socket, size_bytes: int) -> bytes:
-    """Receive exactly so many bytes.
-
-    Raises:
-        OSError: the other end is gone (ECONNRESET), or silent for too long.
-    """
-    data = bytearray()
-    while len(data) < size_bytes:
-        part = connection.recv(size_bytes - len(data))
-        if not part:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        data += part
-    return bytes(data)
-
-
-def _receive_request(client: socket.socket) -> list[Message]:
-    count = COUNT.unpack(receive(client, COUNT.size))[0]
-    heads = [MESSAGE.unpack(receive(client, MESSAGE.size)) for _ in range(count)]
-    return [
-        Message(address, size_bytes, b"")
-        if flags & READ_FLAG
-        else Message(address, 0, receive(client, size_bytes))
-        for address, flags, size_bytes in heads
-    ]
+def _messages(request: bytes) -> list[Message]:
+    count = COUNT.unpack_from(request)[0]
+    place = COUNT.size + count * MESSAGE.size
+    messages = []
+    for address, flags, size_bytes in MESSAGE.iter_unpack(request[COUNT.size : place]):
+        if flags & READ_FLAG:
+            messages.append(Message(address, size_bytes, b""))
+        else:
+            messages.append(Message(address, 0, request[place : place + size_bytes]))
+            place += size_bytes
+    return messages

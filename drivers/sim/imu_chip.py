@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 REGISTERS = 0x80
 G = 9.80665
 MOST = 32767
+#: So many are taken at once, at most: an answer does not wait for more to be worked out.
+TICK_SAMPLES = 3
 LOG_HEAD = "index,boot_ns,ax,ay,az,wx,wy,wz\n"
 
 
@@ -38,6 +40,7 @@ class ImuChip:
         identity: what its identity register answers; None: what the model's usual chip has.
 
     Attributes:
+        interrupts: how often its interrupt line rose so far, whether or not a wire is on it.
         identity_register, usual_identity: who it says it is.
         fifo_port: register that gives the FIFO's bytes; -1 without a FIFO.
         read_only: registers that cannot be written.
@@ -62,6 +65,7 @@ class ImuChip:
         self._clock = clock
         self._log = log.open("w", encoding="ascii")
         self._log.write(LOG_HEAD)
+        self.interrupts = 0
         self._index = 0
         self._identity = self.usual_identity if identity is None else identity
         self._pointer = 0
@@ -113,10 +117,11 @@ class ImuChip:
             self._step()
         return bytes(data)
 
-    def tick(self) -> None:
-        """Catch up with time and flush the log."""
+    def tick(self) -> float:
+        """Catch up with time and flush the log; return when a few more samples are due, in s."""
         self._advance()
         self._log.flush()
+        return self._period_ns() / 1e9 * TICK_SAMPLES
 
     def close(self) -> None:
         """Write the log to its end."""

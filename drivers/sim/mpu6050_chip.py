@@ -1,8 +1,9 @@
 """A register-level model of the MPU-6050 and MPU-6500: FIFO, overflow, sleep, reset, brown-out.
 
 What it does not simulate: the low-pass filters and their delay, bias and cross-axis errors,
-self-test, temperature (constant 25 degrees), interrupts (the pin), the auxiliary bus and the
-magnetometer, cycle mode, the DMP, and the time that start-up and transfers take.
+self-test, temperature (constant 25 degrees), interrupts but that of a new sample, the auxiliary bus
+and the magnetometer, standby of single axes, cycle mode, the DMP, and the time that start-up and
+transfers take.
 
 Source: InvenSense MPU-6000/MPU-6050 Register Map and Descriptions, revision 4.2. Two choices where
 it is open: the overflow flag shows in INT_STATUS only if INT_ENABLE has it, and at an overflow the
@@ -91,7 +92,9 @@ class Mpu6050Chip(ImuChip):
     def _sampled(self, counts: tuple[int, ...]) -> bool:
         data = COUNTS.pack(*counts[:3], self._temperature, *counts[3:])
         self._registers[ACCEL_XOUT_H : GYRO_ZOUT_L + 1] = data
-        self._registers[INT_STATUS] |= self._registers[INT_ENABLE] & DATA_READY
+        if self._registers[INT_ENABLE] & DATA_READY:
+            self._registers[INT_STATUS] |= DATA_READY
+            self.interrupts += 1
         enabled = self._registers[FIFO_EN]
         if not (enabled and self._registers[USER_CTRL] & FIFO_ON):
             return False

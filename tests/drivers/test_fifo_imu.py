@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from smbus2 import i2c_msg
 
 from drivers.base import DeviceAbsentError, DeviceLostError, Sample
 from drivers.bmi270 import Bmi270, part
 from drivers.fifo_imu import FifoImu
+from drivers.i2c import Bus
 from drivers.sim.bus import BusServer
 from drivers.sim.motion import Sense
 from tests.drivers.imus import (
@@ -96,6 +98,35 @@ def test_rows_that_an_overflow_cost_are_counted_exactly(bench, name):
     losses = reconcile(driver, samples, imu.produced())
     assert len(losses) == 1
     assert losses[0] > 10
+
+
+class Counted:
+    """A bus that counts what goes over it."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.transfers = 0
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
+        self.transfers += 1
+        self._bus.write_byte_data(i2c_addr, register, value)
+
+    def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
+        self.transfers += 1
+        self._bus.i2c_rdwr(*i2c_msgs)
+
+    def close(self) -> None:
+        self._bus.close()
+
+
+@pytest.mark.parametrize("name", WITH_FIFO)
+def test_a_fifo_is_emptied_in_one_transfer_so_that_no_sample_falls_between_two(bench, name):
+    imu = bench(name)
+    with imu.driver() as driver:
+        driver.open()
+        bus = driver._bus = Counted(known(driver._bus))
+        driver.empty_fifo()
+        assert bus.transfers == 1
 
 
 @pytest.mark.parametrize("name", ["mpu6050", "bmi270"])

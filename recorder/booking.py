@@ -10,7 +10,9 @@ give a sample. Slots are counted
 
 The contract bounds them all: a device that is slower than its tolerance allows owes what it does
 not give. A lane without a rate (events) owes nothing but what its own numbers show. Booking a
-silence moves the last slot forward, so that the sample that ends it is counted from there.
+silence moves the last slot forward, so that the sample that ends it is counted from there. What a
+device kept during a silence and gives late fills slots that were booked as absent: these are taken
+back, and nothing more is due. A sample is late by its own number, or by its time.
 
 Source of the tracker and of its gains: simulated for jitter of 20 % of the period and clocks off by
 1.2 %; `tests/recorder/test_slot_tracker.py` has the cases.
@@ -77,9 +79,13 @@ class Booking:
         self._followed = 0  # samples that the slots followed
         self._spare = 0
         self._owed = 0.0  # slots that a slow device did not fill so far and that are not booked
+        self._was_silent = True  # no sample came on time since a silence was booked
 
     def sample(self, sample: Sample) -> LaneState:
         """Book a sample and what is missing before it; return the counts with it included."""
+        late = self._late(sample)
+        if late:
+            return self._fill(sample, min(late, sample.rows))
         state = self.state
         is_tracked = sample.counter is None and not sample.period_ns and self._contract_ns > 0
         if is_tracked:
@@ -101,6 +107,44 @@ class Booking:
             period_ns=period_ns,
             counter=NO_COUNTER if sample.counter is None else sample.counter + sample.rows - 1,
             losses=losses,
+            # The first of many that come at once is stamped on time.
+            silent=state.silent if self._was_silent else 0,
+        )
+        self._was_silent = False
+        return self.state
+
+    def _late(self, sample: Sample) -> int:
+        """Return by how many slots a sample comes behind what a silence was booked for; 0: none.
+
+        A device that was closed meanwhile may count from anywhere: then its time decides.
+        """
+        state = self.state
+        if not state.silent:
+            return 0
+        by_counter = self._by_counter(sample)
+        if by_counter is not None and -by_counter <= state.silent and not self.is_away:
+            return max(-by_counter, 0)
+        period_ns = state.period_ns or self._contract_ns
+        by_time = 1 - round((sample.boot_ns - state.boot_ns) / period_ns)
+        return min(max(by_time, 0), state.silent)
+
+    def _fill(self, sample: Sample, filled: int) -> LaneState:
+        """Book a sample of which so many rows were counted as absent while they were kept."""
+        state, rest = self.state, sample.rows - filled
+        if self.is_away:
+            self._since_boot_ns, self._former_period_ns = sample.boot_ns, state.period_ns
+        self.is_away = False
+        counter = state.counter
+        if rest and sample.counter is not None:
+            counter = sample.counter + sample.rows - 1
+        last_ns = sample.boot_ns + (sample.rows - 1) * sample.period_ns
+        self.state = replace(
+            state,
+            expected=state.expected + rest,
+            boot_ns=max(state.boot_ns, last_ns) if rest else state.boot_ns,
+            counter=counter,
+            losses=replace(state.losses, absent=state.losses.absent - filled),
+            silent=state.silent - filled,
         )
         return self.state
 
@@ -212,7 +256,9 @@ class Booking:
             boot_ns=state.boot_ns + slots * period_ns,
             counter=counter,
             losses=replace(state.losses, absent=state.losses.absent + slots),
+            silent=slots + (state.silent if self._was_silent else 0),
         )
+        self._was_silent = True
         return slots
 
     def broken(self, samples: int) -> None:

@@ -16,30 +16,27 @@ A lane's rows become the columns of its ontology (`recorder.mosaico.ontology`):
   vendor's classes cannot hold a vector with a null in it.
 - Every other field stays in the spool.
 
-No row becomes a Python object: a column is cut out of the rows' bytes by strided slices, its byte
-order turned on the way, and the arithmetic is Arrow's.
+The arithmetic is Arrow's; `recorder.gathered` cuts the fields out of the rows.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from array import array
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.errors import RecorderError
+from recorder.gathered import Gathered
 from recorder.mosaico import ontology
-from recorder.numbers import Numbers
 from recorder.stamps import Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from drivers.base import Field
     from recorder.clock import Mapping
+    from recorder.gathered import Span
     from recorder.record import Header
     from recorder.schema import LaneSchema
 
@@ -48,10 +45,6 @@ BATCH_ROWS = 16_384
 #: Size that the blobs of a batch may reach, unless one alone is larger.
 BATCH_BYTES = 4 * 1024 * 1024
 
-_ARROW = {
-    "i1": pa.int8(), "u1": pa.uint8(), "i2": pa.int16(), "u2": pa.uint16(), "i4": pa.int32(),
-    "u4": pa.uint32(), "i8": pa.int64(), "u8": pa.uint64(), "f4": pa.float32(), "f8": pa.float64(),
-}  # fmt: skip
 _VECTORS = (ontology.VECTOR3, ontology.QUATERNION)
 _UTC_FIELD = "utc_ns"
 _ROW_COLUMNS = ("timestamp_ns", "header")
@@ -69,7 +62,7 @@ class UnmappableError(RecorderError):
 
 def batches(
     schema: LaneSchema,
-    records: Iterable[tuple[Header, memoryview]],
+    records: Iterable[tuple[Header | Span, memoryview]],
     mapping: Mapping,
     *,
     after_ns: int | None = None,
@@ -92,14 +85,15 @@ def batches(
     Raises:
         UnmappableError: the rows cannot be laid out.
     """
-    rows = _Rows(schema, Stamps(mapping, after_ns))
-    for header, payload in records:
-        is_full = rows.count + header.rows > batch_rows
-        is_large = rows.blob_bytes and rows.blob_bytes + header.payload_bytes > batch_bytes
-        if rows.count and (is_full or is_large):
+    gathered = Gathered(schema, Stamps(mapping, after_ns))
+    rows = _Rows(schema, gathered)
+    for span, payload in records:
+        is_full = gathered.count + span.rows > batch_rows
+        is_large = gathered.blob_bytes and gathered.blob_bytes + len(payload) > batch_bytes
+        if gathered.count and (is_full or is_large):
             yield from rows.take(batch_rows)
-        rows.add(header, payload)
-    if rows.count:
+        gathered.add(span, payload)
+    if gathered.count:
         yield from rows.take(batch_rows)
 
 
@@ -139,45 +133,20 @@ def _required(column: pa.Field, above: str, names: set[str]) -> list[str]:
 
 
 class _Rows:
-    """Rows that are gathered until they make a batch."""
+    """What was gathered, as batches of the lane's ontology."""
 
-    def __init__(self, schema: LaneSchema, stamps: Stamps) -> None:
+    def __init__(self, schema: LaneSchema, gathered: Gathered) -> None:
         self._schema = schema
         self._arrow = arrow_schema(schema)
-        self._utc = stamps
-        self._row_bytes = schema.row_bytes
-        offset = 0
-        self._fields: dict[str, tuple[int, Field]] = {}
-        for one in schema.fields:
-            self._fields[one.name] = (offset, one)
-            offset += int(one.type[2:])
+        self._gathered = gathered
+        self._fields = gathered.fields
         self._nulls: dict[pa.DataType, pa.Array] = {}
-        self._clear()
-
-    def _clear(self) -> None:
-        self._raw, self._blobs = bytearray(), bytearray()
-        self._seqnos, self._stamps = Numbers(), Numbers()
-        self._blob_ends = array("i", [0])
-        self.count = self.blob_bytes = 0
-
-    def add(self, header: Header, payload: memoryview) -> None:
-        """Gather the rows of one record."""
-        if self._schema.blob is None:
-            self._raw += payload
-        else:
-            self._raw += payload[: self._row_bytes]
-            self._blobs += payload[self._row_bytes :]
-            self.blob_bytes = len(self._blobs)
-            self._blob_ends.append(self.blob_bytes)
-        self._seqnos.add(range(header.seqno, header.next_seqno))
-        self._stamps.add(self._utc.of(header.boot_ns, header.period_ns, header.rows))
-        self.count += header.rows
 
     def take(self, most_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield what was gathered, in batches of so many rows at most, and begin anew."""
         columns = [self._column(field, "") for field in self._arrow]
         whole = pa.RecordBatch.from_arrays(columns, schema=self._arrow)
-        self._clear()
+        self._gathered.clear()
         for first in range(0, whole.num_rows, most_rows):
             yield whole.slice(first, most_rows)
 
@@ -202,27 +171,25 @@ class _Rows:
                 known = pc.or_(known, pc.is_valid(one))
             unknown = pc.invert(known)
         inner = [
-            pc.fill_null(values, math.nan) if field.name in _VECTOR else values
+            _with_nan(values) if field.name in _VECTOR else values
             for field, values in zip(column.type, inner, strict=True)
         ]
         return pa.StructArray.from_arrays(inner, fields=list(column.type), mask=unknown)
 
     def _of_row(self, path: str, kind: pa.DataType) -> pa.Array:
         if path == "timestamp_ns":
-            return self._stamps.laid_out()
+            return self._gathered.stamps()
         time_type = kind.field("timestamp").type
         stamp = self._null(time_type)
         if _UTC_FIELD in self._fields:
-            stamp = _time(self._raw_values(_UTC_FIELD), time_type)
-        numbers = self._seqnos.laid_out().cast(pa.uint64())
-        inner = [stamp, self._null(pa.string()), numbers]
+            stamp = _time(self._gathered.values(_UTC_FIELD), time_type)
+        inner = [stamp, self._null(pa.string()), self._gathered.seqnos()]
         return pa.StructArray.from_arrays(inner, fields=list(kind))
 
     def _blob(self, path: str, kind: pa.DataType) -> pa.Array:
         if path == "format":
-            return pa.repeat(pa.scalar(self._schema.blob, pa.string()), self.count)
-        buffers = [None, pa.py_buffer(self._blob_ends), pa.py_buffer(self._blobs)]
-        return pa.Array.from_buffers(kind, self.count, buffers)
+            return pa.repeat(pa.scalar(self._schema.blob, pa.string()), self._gathered.count)
+        return self._gathered.blobs(kind)
 
     def _filled(self, path: str, column: pa.Field) -> pa.Array:
         values = self._values(path, column.type)
@@ -234,7 +201,7 @@ class _Rows:
 
     def _values(self, path: str, kind: pa.DataType) -> pa.Array:
         _, field = self._fields[path]
-        values = self._raw_values(path)
+        values = self._gathered.values(path)
         if field.scale != 1.0 or field.offset != 0.0:
             values = values.cast(pa.float64(), safe=False)
             values = pc.multiply(values, field.scale) if field.scale != 1.0 else values
@@ -242,45 +209,35 @@ class _Rows:
         if values.type == kind:
             return values
         try:
-            return values.cast(kind, safe=not pa.types.is_floating(kind))
+            made = values.cast(kind, safe=not pa.types.is_floating(kind))
         except pa.ArrowInvalid as error:
             raise UnmappableError(f"lane {self._schema.lane}: {path}: {error}") from error
+        if pa.types.is_floating(kind):
+            self._check_range(path, values, made)
+        return made
 
-    def _raw_values(self, path: str) -> pa.Array:
-        """Cut a field out of all rows; what means "not known" is null."""
-        offset, field = self._fields[path]
-        width = int(field.type[2:])
-        cut = bytearray(self.count * width)
-        is_turned = (field.type[0] == "<") != (sys.byteorder == "little")
-        for index in range(width):
-            place = width - 1 - index if is_turned else index
-            cut[place::width] = self._raw[offset + index :: self._row_bytes]
-        values = _array(_ARROW[field.type[1:]], cut)
-        if field.null is not None:
-            null = pa.scalar(field.null, values.type)
-            return pc.if_else(pc.equal(values, null), pa.scalar(None, values.type), values)
-        if pa.types.is_floating(values.type):
-            nan = pc.is_nan(values)
-            return (
-                pc.if_else(nan, pa.scalar(None, values.type), values) if nan.true_count else values
+    def _check_range(self, path: str, exact: pa.Array, made: pa.Array) -> None:
+        """Refuse a value that would become infinite."""
+        infinite = pc.is_inf(made)
+        if not infinite.true_count:
+            return
+        row = pc.index(pc.and_not(infinite, pc.is_inf(exact)), pa.scalar(value=True)).as_py()
+        if row >= 0:
+            raise UnmappableError(
+                f"lane {self._schema.lane}: {path}: {exact[row]} of sample"
+                f" {self._gathered.seqnos()[row]} is beyond the range of {made.type}"
             )
-        return values
 
     def _null(self, kind: pa.DataType) -> pa.Array:
         # Not pa.nulls: it puts nulls into the required children of a struct, which Parquet refuses.
         kept = self._nulls.get(kind)
-        if kept is None or len(kept) < self.count:
-            kept = self._nulls[kind] = pa.array([None] * self.count, kind)
-        return kept.slice(0, self.count)
-
-
-def _array(kind: pa.DataType, values: bytearray) -> pa.Array:
-    count = len(values) * 8 // kind.bit_width
-    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(values)])
+        if kept is None or len(kept) < self._gathered.count:
+            kept = self._nulls[kind] = pa.array([None] * self._gathered.count, kind)
+        return kept.slice(0, self._gathered.count)
 
 
 def _with_nan(values: pa.Array) -> pa.Array:
-    return pc.fill_null(values, float("nan")) if values.null_count else values
+    return pc.fill_null(values, math.nan) if values.null_count else values
 
 
 def _time(utc_ns: pa.Array, kind: pa.StructType) -> pa.Array:

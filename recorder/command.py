@@ -159,18 +159,29 @@ def _line(peer: socket.socket, patience_s: float) -> bytes:
     return bytes(received)
 
 
-def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def ask(
+    path: Path,
+    command: str,
+    patience_s: float = 10 * _PATIENCE_S,
+    **arguments: Any,  # noqa: ANN401 - JSON
+) -> dict[str, Any]:
     """Send one command to the recorder that runs here.
+
+    Args:
+        path: its socket.
+        command: what is asked for.
+        patience_s: how long its answer may take.
+        arguments: of the command.
 
     Raises:
         RecorderError: none runs, or it said no; the message says why.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(10 * _PATIENCE_S)
+        peer.settimeout(patience_s)
         try:
             peer.connect(str(path))
             peer.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(_line(peer, 10 * _PATIENCE_S))
+            answer: dict[str, Any] = json.loads(_line(peer, patience_s))
         except (OSError, json.JSONDecodeError) as error:
             raise RecorderError(f"no recorder answers at {path}: {error}") from error
     if not answer.pop("ok"):

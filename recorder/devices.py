@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
+import json
+import sys
 from typing import TYPE_CHECKING
 
 from drivers.base import Driver
+from recorder.config import Declared, to_json
 from recorder.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recorder.config import Lane
+    from recorder.config import Config, Lane
 
 
 def driver_class(name: str) -> type[Driver]:
@@ -54,3 +58,31 @@ def make_driver(lane: Lane) -> Driver:
         return driver_class(lane.driver)(**chosen)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"lane {lane.name!r}, driver {lane.driver!r}: {error}") from error
+
+
+def declared(lane: Lane) -> Declared:
+    """Return what a lane's driver declares: as it was told (`handed_over`), else by the driver.
+
+    Raises:
+        ConfigError: as `make_driver`.
+    """
+    if lane.declared is not None:
+        return lane.declared
+    driver = make_driver(lane)
+    documents = {kind: str(file) for kind, file in driver.documents.items()}
+    source = sys.modules[type(driver).__module__].__file__
+    return Declared(rate_hz=driver.rate_hz, documents=documents, source=source or "")
+
+
+def handed_over(config: Config) -> str:
+    """Return a configuration as JSON for a process, with what the lanes' drivers declare.
+
+    So no process has the code of a device in it but that device's lane.
+
+    Raises:
+        ConfigError: as `make_driver`.
+    """
+    plain = json.loads(to_json(config))
+    for table, lane in zip(plain["lanes"], config.lanes, strict=True):
+        table["declared"] = dataclasses.asdict(declared(lane))
+    return json.dumps(plain, separators=(",", ":"))

@@ -4,7 +4,8 @@ Source: linux/gpio.h, the second version of the user interface (Linux 5.10 and n
 asked for with `GPIO_V2_GET_LINE_IOCTL` on the chip, which gives a descriptor of its own; on that
 `GPIO_V2_LINE_GET_VALUES_IOCTL` tells the level, and reading gives edges as they came. So a press
 that is shorter than the time between two looks is seen all the same. Of a file (``file:/path``)
-only the level is seen: the number that it holds, 0 or another. Nothing here waits: the commit's own
+only the level is seen: the number that it holds, 0 or another. One ``*`` in its path stands for
+what changes from boot to boot, such as the number of a hwmon. Nothing here waits: the commit's own
 loop looks at the lines.
 """
 
@@ -112,20 +113,32 @@ class FileLine:
         Raises:
             OSError: it cannot be read without waiting for somebody, such as a pipe.
         """
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-                told = "must be a regular file or a character device"
-                raise OSError(errno.EINVAL, told, str(self._path))
-            raw = os.read(descriptor, _NUMBER_BYTES)
-        finally:
-            os.close(descriptor)
-        return (raw.strip() not in (b"", b"0")) != self._active_low
+        return (read_number(self._path).strip() not in (b"", b"0")) != self._active_low
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def read_number(path: Path) -> bytes:
+    """Return what a file with a number holds.
+
+    Args:
+        path: a regular file or a character device; a ``*`` in it stands for one name.
+
+    Raises:
+        OSError: it cannot be read without waiting for somebody, such as a pipe.
+    """
+    if "*" in str(path):
+        path = next(Path(path.anchor).glob(str(path.relative_to(path.anchor))), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+            told = "must be a regular file or a character device"
+            raise OSError(errno.EINVAL, told, str(path))
+        return os.read(descriptor, _NUMBER_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def check_line(spec: str) -> None:

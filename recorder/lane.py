@@ -23,16 +23,18 @@ from drivers.base import BadSampleError, Driver, DriverError, StuckDeviceError
 from recorder import record, status
 from recorder.beside import attach_beside
 from recorder.booking import SILENCE_NS, START_ALLOWANCE_NS, Booking
-from recorder.chrony import ChronyFeed
 from recorder.clock import ANCHOR_PERIOD_NS, anchor_now, boot_ns
 from recorder.devices import make_driver
 from recorder.retry import Retry
 from recorder.ring_files import attach, hold
 from recorder.schema import LaneSchema
-from recorder.service import Notifier, Stop, entry, give_back
+from recorder.service import Notifier, Stop, entry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from drivers.base import Device, Sample
+    from recorder.chrony import ChronyFeed
     from recorder.config import Config
 
 log = logging.getLogger(__name__)
@@ -81,8 +83,7 @@ class Lane:
         #: Whether the device can only be used by a new process: this one must not touch it again.
         self.is_stuck = False
         self._retry = Retry(self._driver.node, self._tick)
-        chrony = config.clock.chrony_socket
-        self._feed = ChronyFeed(chrony) if chrony is not None else None
+        self._feed = _feed(config.clock.chrony_socket)
         self._told_source = ""
         self._row_bytes = schema.row_bytes
         self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = self._told_ns = 0
@@ -259,6 +260,14 @@ class Lane:
             self._lock = -1
 
 
+def _feed(path: Path | None) -> ChronyFeed | None:
+    if path is None:
+        return None
+    from recorder.chrony import ChronyFeed  # noqa: PLC0415 - half a megabyte, for chrony alone
+
+    return ChronyFeed(path)
+
+
 def main(config: Config, stop: Stop, name: str) -> None:
     """Run one lane until told to stop.
 
@@ -276,7 +285,6 @@ def main(config: Config, stop: Stop, name: str) -> None:
         RingError: another process runs this lane.
     """
     lane = Lane(config, name)
-    give_back()
     try:
         lane.run(stop)
     finally:

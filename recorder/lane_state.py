@@ -2,8 +2,8 @@
 
 Bytes, little-endian, behind the 8 bytes of the head's generation (`recorder.ring`): position, next
 sequence number and expected samples (unsigned, 8 bytes each); time of the last slot, period, the
-device's counter and the time of the end (signed, 8 bytes each); six loss counts as in
-`recorder.record`.
+device's counter and the time of the end (signed, 8 bytes each); the four loss counts of
+`recorder.record`, the slots of a silence, and a zero.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class LaneState:
         ended_boot_ns: when the lane was told to end, if it ended on request; 0 while it runs and
             after it died.
         losses: what was lost since the epoch began.
+        silent: slots of the newest silence, among those lost as absent: samples that the device
+            kept meanwhile and gives late fill them.
     """
 
     position: int = 0
@@ -42,6 +44,7 @@ class LaneState:
     counter: int = NO_COUNTER
     ended_boot_ns: int = 0
     losses: record.Losses = field(default_factory=record.Losses)
+    silent: int = 0
 
     def pack(self) -> bytes:
         """Return its bytes."""
@@ -58,13 +61,13 @@ class LaneState:
             lost.absent,
             lost.broken,
             lost.ring,
-            0,
+            self.silent,
             0,
         )
 
     @classmethod
     def unpack(cls, raw: bytes) -> LaneState:
         """Read what `pack` made."""
-        position, seqno, expected, boot, period, counter, ended, *lost = _STATE.unpack(raw)
-        losses = record.Losses(*lost[:4])
-        return cls(position, seqno, expected, boot, period, counter, ended, losses)
+        position, seqno, expected, boot, period, counter, ended, *rest = _STATE.unpack(raw)
+        losses = record.Losses(*rest[:4])
+        return cls(position, seqno, expected, boot, period, counter, ended, losses, rest[4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from array import array
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,12 @@ class Numbers:
         few = array("q")
         for run in self._runs:
             if isinstance(run, range) and len(run) >= _MANY:
-                made += [_plain(few), _rising(run)]
+                made += [_plain(few), _rising(run)] if few else [_rising(run)]
                 few = array("q")
             else:
                 few.extend(run)
-        return pa.concat_arrays([*made, _plain(few)])
+        made += [_plain(few)] if few or not made else []
+        return made[0] if len(made) == 1 else pa.concat_arrays(made)
 
 
 def _plain(found: array[int]) -> pa.Array:
@@ -60,5 +62,11 @@ def _plain(found: array[int]) -> pa.Array:
 
 
 def _rising(run: range) -> pa.Array:
-    steps = pa.repeat(pa.scalar(run.step, pa.int64()), len(run))
-    return pc.cumulative_sum(steps, start=run.start - run.step)
+    counted = _counted((len(run) - 1).bit_length()).slice(0, len(run))
+    return pc.add(pc.multiply(counted, run.step), run.start)
+
+
+@functools.lru_cache(maxsize=2)
+def _counted(bits: int) -> pa.Array:
+    """Return 0, 1 and so on, below a power of two."""
+    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), 1 << bits), start=-1)

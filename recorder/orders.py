@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, SpoolError
 from recorder.spool import marks, pinning
 from recorder.spool.session_time import tell_time
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Of an identifier, a detail's key, and its value.
 MOST_CHARACTERS = 255
+#: Who may end a recording over the socket: a person, or the supply's process.
+_STOPS = ("operator", "shutdown")
 #: What every server takes as a key of metadata.
 _KEY = re.compile(r"(?!.*--)[A-Za-z0-9 _-]{1,255}")
 
@@ -76,14 +78,20 @@ def _status(spooler: Spooler) -> dict[str, Any]:
 def _start(spooler: Spooler) -> dict[str, Any]:
     if spooler.recording is not None:
         raise RecorderError(f"session {spooler.recording.session.id} is being recorded already")
-    return {"id": spooler.announce().session.id}
+    try:
+        return {"id": spooler.announce().session.id}
+    except OSError as error:
+        told = "the disk does not take it now, and recording begins as soon as it does"
+        raise SpoolError(f"{told}: {error}") from error
 
 
-def _stop(spooler: Spooler) -> dict[str, Any]:
+def _stop(spooler: Spooler, reason: str = "operator") -> dict[str, Any]:
+    if reason not in _STOPS:
+        raise RecorderError(f"unknown reason {reason!r}; known are {', '.join(_STOPS)}")
     _running(spooler)
     spooler.commit()
     session = _running(spooler).session
-    spooler.end("operator")
+    spooler.end(reason)
     return {"id": session.id}
 
 

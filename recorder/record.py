@@ -39,7 +39,7 @@ or an event: UTF-8 JSON, one object.
 
 Sequence numbers count samples from 0 at acquisition. A record that is not data carries the number
 that the next sample will have, and takes none. Losses are cumulative counts, not deltas: a lost
-record loses no count. Why six places for four counts: a later version can name a cause without
+record loses no count. That of the absent goes back where samples come late that were counted so. Why six places for four counts: a later version can name a cause without
 moving a byte.
 """
 
@@ -68,7 +68,8 @@ _WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
 CRC_OFFSET = _BODY.size
 HEADER_BYTES = _WHOLE.size
 #: Places of some values in what `unpack_fields` returns.
-KIND, EPOCH, POSITION, ROWS, PAYLOAD_BYTES, BOOT_NS, PERIOD_NS, CRC = 2, 4, 5, 7, 8, 9, 10, 18
+KIND, EPOCH, POSITION, SEQNO, ROWS, PAYLOAD_BYTES = 2, 4, 5, 6, 7, 8
+BOOT_NS, PERIOD_NS, CRC = 9, 10, 18
 _ANCHOR = struct.Struct("<qqqqB")
 ANCHOR_SOURCES = ("none", "rtc", "ntp", "gps", "pps")
 

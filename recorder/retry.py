@@ -6,12 +6,12 @@ import select
 from typing import TYPE_CHECKING
 
 from recorder.clock import boot_ns
-from recorder.watch_folder import AppearanceWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recorder.service import Stop
+    from recorder.watch_folder import AppearanceWatch
 
 #: Pauses between attempts to open a device, in seconds; the last one stays.
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -45,6 +45,8 @@ class Retry:
         pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
         self._failures += 1
         if self._watch is None and self._node is not None:
+            from recorder.watch_folder import AppearanceWatch  # noqa: PLC0415 - brings `ctypes` along
+
             self._watch = AppearanceWatch(self._node)
         self._pause(stop, pause_s)
 

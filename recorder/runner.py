@@ -14,9 +14,9 @@ import time
 from typing import TYPE_CHECKING
 
 from recorder import status
-from recorder.config import to_json
+from recorder.devices import handed_over
 from recorder.errors import SpoolError
-from recorder.service import Stop, stop_on_signals
+from recorder.service import Leash, Stop, stop_on_signals
 from recorder.spool import journal
 from recorder.spool.spool import Spool
 from recorder.spool.volume import AWAY
@@ -46,17 +46,20 @@ class Runner:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        settings = to_json(config)
+        settings = handed_over(config)
         own = [one.name for one in config.lanes if not one.filled_by]
         lanes = {f"lane:{name}": ["recorder.lane", name] for name in own}
         self._commands = {"spool": ["recorder.spooler"], **lanes}
         if config.upload.mode != "off":
             self._commands["upload"] = ["recorder.uploader"]
+        if config.power.inputs:
+            self._commands["power"] = ["recorder.power"]
         if config.web.enabled:
             self._commands["web"] = ["recorder.web"]
         for command in self._commands.values():
             command[:0] = [sys.executable, "-m"]
             command.append(settings)
+        self._leash = Leash()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_s: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
@@ -79,7 +82,8 @@ class Runner:
             self._commands[name],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "RECORDER_DIE_WITH_PARENT": "1"},
+            pass_fds=self._leash.fds,
+            env={**os.environ, **self._leash.environment},
         )
 
     def pid(self, name: str) -> int | None:
@@ -129,7 +133,7 @@ class Runner:
         found += [f"{name} ended with {code}" for name, code in codes.items() if code not in clean]
         if self._config.upload.mode != "off" and not self._drain(hurry or Stop()):
             found.append("not everything was uploaded in time; it goes on next time")
-        self._end(["upload", "web"])
+        self._end(["upload", "web", "power"])
         return found
 
     def _await_spool(self) -> None:
@@ -178,6 +182,7 @@ class Runner:
             process.kill()
             process.wait()
         self._running.clear()
+        self._leash.close()
 
 
 def _unsent(config: Config) -> list[Path]:

@@ -8,25 +8,23 @@ systemd and for the foreground runner: settings come as one JSON argument, SIGTE
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
 import select
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import sdnotify
 
 from recorder import config
 from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+#: Environment variable: the descriptor of a process's end of its `Leash`.
+_LEASH = "RECORDER_LEASH"
 log = logging.getLogger(__name__)
 
 
@@ -37,8 +35,12 @@ class Notifier:
     """
 
     def __init__(self) -> None:
+        self._systemd = None
         # Made only where somebody listens: the library never closes its socket.
-        self._systemd = sdnotify.SystemdNotifier() if "NOTIFY_SOCKET" in os.environ else None
+        if "NOTIFY_SOCKET" in os.environ:
+            import sdnotify  # noqa: PLC0415 - with `socket` half a megabyte, for systemd alone
+
+            self._systemd = sdnotify.SystemdNotifier()
 
     def ready(self, status: str) -> None:
         """Say that this process has recovered and loops."""
@@ -105,17 +107,45 @@ def stop_on_signals() -> Stop:
 
 def name_process(name: str) -> None:
     """Give this process a name of at most 15 characters that `ps` and `top` show."""
-    _prctl(_PR_SET_NAME, name.encode()[:15])
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_bytes(name.encode()[:15])
 
 
-def give_back() -> None:
-    """Give the kernel back what reading the modules left unused: half a megabyte a process."""
-    with contextlib.suppress(AttributeError):  # a C library that is not GNU's
-        ctypes.CDLL(None).malloc_trim(0)
+class Leash:
+    """Ties processes to this one: however it ends, the kernel tells them to end too.
+
+    It holds one end of a pipe, and they the other. Not by prctl(2), for which Python has no
+    function: `ctypes` is half a megabyte of each lane.
+
+    Attributes:
+        fds: what a process is to inherit (`pass_fds` of `subprocess.Popen`).
+        environment: what its environment is to have besides.
+    """
+
+    def __init__(self) -> None:
+        theirs, self._ours = os.pipe2(os.O_CLOEXEC)
+        self.fds = (theirs,)
+        self.environment = {_LEASH: str(theirs)}
+
+    def close(self) -> None:
+        """Let them end; may be called twice."""
+        if self._ours >= 0:
+            os.close(self._ours)
+            os.close(*self.fds)
+            self._ours = -1
 
 
-def _prctl(option: int, argument: bytes | int) -> None:
-    ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
+def _end_with(theirs: int) -> None:
+    # Opened anew: who is told belongs to an opened file, and that one our brothers have as well.
+    own = os.open(f"/proc/self/fd/{theirs}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.close(theirs)
+    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    look = select.poll()
+    look.register(own, 0)
+    if look.poll(0):  # it was gone before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def hold(path: Path) -> int | None:
@@ -145,9 +175,9 @@ def entry(name: str, main: Callable[[config.Config, Stop], None]) -> None:
     """
     set_up_log(name)
     name_process(f"rec-{name}")
-    if os.environ.pop("RECORDER_DIE_WITH_PARENT", ""):
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     stop = stop_on_signals()
+    if leash := os.environ.pop(_LEASH, ""):
+        _end_with(int(leash))
     try:
         main(config.from_json(sys.argv[-1]), stop)
     except RecorderError as error:

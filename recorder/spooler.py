@@ -19,7 +19,7 @@ from recorder.command import CommandServer
 from recorder.errors import NotMountedError, SpoolError
 from recorder.orders import answer
 from recorder.ring_files import ReaderSet, running
-from recorder.service import Notifier, Stop, entry, give_back
+from recorder.service import Notifier, Stop, entry
 from recorder.spool.archive import Archive
 from recorder.spool.counts import Counts
 from recorder.spool.pace import Pace
@@ -87,7 +87,7 @@ class Spooler:
                 raise
             self._in_trouble(f"cannot write: {error}")
         else:
-            self._own = ""
+            self._own, self._is_recording = "", self._is_recording and not self._archive.is_held
 
     def _lose(self, error: Exception) -> None:
         """Let go of a disk that cannot be trusted; the rings keep what is not durable on it."""
@@ -118,15 +118,14 @@ class Spooler:
         return self._archive.recording if self._archive else None
 
     def announce(self) -> Recording:
-        """Begin a session; durable on return."""
-        recording = self.archive.announce()
-        self._is_recording = True
-        return recording
+        """Begin a session; durable on return. Should the disk be full: as soon as it takes it."""
+        archive, self._is_recording = self.archive, True
+        return archive.announce()
 
     def end(self, reason: str) -> None:
         """End the session that is being recorded, if any; durable on return."""
         try:
-            self.archive.end(reason, list(self._rings), running(self._config.rings_dir))
+            self.archive.end(reason, list(self._rings))
         except SpoolError as error:
             self._lose(error)
             raise
@@ -195,7 +194,7 @@ class Spooler:
         try:
             self._make_room(archive, starved | self._starved)
             archive.settle(self._pace.promise_ns, list(self._rings))
-            archive.roll_over()
+            archive.roll_over(list(self._rings))
         except OSError as error:
             self._refused("journal", error)
 
@@ -289,7 +288,6 @@ def main(config: Config, stop: Stop) -> None:
         SpoolError: the spool's directory cannot be used.
     """
     spooler = Spooler(config)
-    give_back()
     try:
         spooler.run(stop)
     finally:

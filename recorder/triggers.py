@@ -67,6 +67,8 @@ class Triggers:
         if self._was_wanted is None:
             self._was_wanted = is_recording
         is_wanted = any(one.holds for one in self._deciding)
+        if spooler.archive.is_held and now < self._settled_ns:
+            self._was_wanted = is_wanted  # it was stopped by hand before this process came
         if is_wanted == self._was_wanted or (not is_wanted and now < self._settled_ns):
             return
         try:

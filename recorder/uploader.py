@@ -195,7 +195,7 @@ def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compare
     server = _server(config)
     spool = Spool.current(config.spool_dir)
     found: dict[str, Compared] = {}
-    with connected(config.upload) as client:
+    with connected(config) as client:
         for path in sorted(config.upload_dir.glob("[!.]*-*")):
             state = UploadState(journal.read(path))
             if state.sequence and state.server in ("", server):

@@ -10,8 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
 RULES = ROOT / "udev" / "99-recorder.rules"
-SERVICES = sorted(UNITS.glob("*.service"))
-FILES = [*SERVICES, *sorted(UNITS.glob("*.target")), *sorted(UNITS.glob("*.mount"))]
+#: What does one thing and ends; every other service is a process of the recorder.
+ERRANDS = [UNITS / "recorder-fsck.service", UNITS / "recorder-power-off.service"]
+SERVICES = [one for one in sorted(UNITS.glob("*.service")) if one not in ERRANDS]
+OTHERS = [one for kind in ("target", "mount", "path") for one in sorted(UNITS.glob(f"*.{kind}"))]
+FILES = [*SERVICES, *ERRANDS, *OTHERS]
+#: What would wait for each other in a circle, if the check of the partition waited for folders.
+TOGETHER = ("var-lib-recorder.mount", "systemd-tmpfiles-setup.service")
 PROGRAM = "/opt/recorder/bin/recorder"
 
 #: One match or assignment of a udev rule.
@@ -110,6 +115,12 @@ def test_systemd_makes_every_directory_that_a_unit_writes(tmp_path: Path) -> Non
     assert writes
     assert [one for one in writes if not (tmp_path / one.lstrip("/")).is_dir()] == []
     assert (tmp_path / "run/recorder").stat().st_mode & 0o7777 == 0o1770
+    # Who may write here may power the box off.
+    off = tmp_path / "run/recorder/power"
+    assert off.stat().st_mode & 0o7777 == 0o755
+    lines = (tmp_path / "etc/passwd").read_text().splitlines()
+    users = dict(line.split(":")[::2][:2] for line in lines)
+    assert str(off.stat().st_uid) == users["recorder-power"]
 
 
 def test_udev_finds_nothing_wrong_with_the_rules() -> None:
@@ -168,15 +179,16 @@ def test_a_service_has_no_privilege_that_it_does_not_need(path: Path) -> None:
     assert service["ProtectSystem"] == ["strict"]
     assert service["SystemCallFilter"][:2] == ["@system-service", "~@privileged @resources"]
     assert set(service["SystemCallFilter"][2:]) <= {"adjtimex clock_adjtime clock_adjtime64"}
-    is_lane = path.name == "recorder-lane@.service"
-    assert (service.get("PrivateDevices") == ["yes"]) != is_lane
-    assert (service.get("DevicePolicy") == ["closed"]) == is_lane
+    has_devices = path.name in ("recorder-lane@.service", "recorder-power.service")
+    assert (service.get("PrivateDevices") == ["yes"]) != has_devices
+    assert (service.get("DevicePolicy") == ["closed"]) == has_devices
 
 
 def test_lanes_and_spool_have_no_network_and_only_the_spool_writes_the_spool() -> None:
     services = {path.name: read(path)["Service"] for path in SERVICES}
     offline = {name for name, one in services.items() if one.get("PrivateNetwork") == ["yes"]}
-    assert offline == {"recorder-lane@.service", "recorder-spool.service"}
+    online = {"recorder-upload.service", "recorder-web.service"}
+    assert offline == set(services) - online
     writes = {
         name
         for name, one in services.items()
@@ -200,3 +212,42 @@ def test_the_rings_outlive_every_unit() -> None:
 
 def test_a_stalling_card_has_a_minute_before_the_spool_is_killed() -> None:
     assert read(UNITS / "recorder-spool.service")["Service"]["WatchdogSec"] == ["60"]
+
+
+def test_only_the_supplys_process_can_power_off_and_needs_no_privilege_for_it() -> None:
+    path = read(UNITS / "recorder-power-off.path")
+    (file,) = path["Path"]["PathExists"]
+    assert "PartOf" not in path["Unit"]
+    assert written(UNITS / "recorder-power.service") == {
+        "/run/recorder/status",
+        str(Path(file).parent),
+    }
+    errand = read(UNITS / "recorder-power-off.service")
+    assert errand["Unit"]["SuccessAction"] == ["poweroff"]
+    assert errand["Service"]["DynamicUser"] == ["yes"]
+    assert errand["Service"]["CapabilityBoundingSet"] == [""]
+    assert "ReadWritePaths" not in errand["Service"]
+
+
+def test_the_check_of_the_spools_partition_has_a_limit_and_the_mount_does_not_need_it() -> None:
+    errand = read(UNITS / "recorder-fsck.service")
+    assert errand["Service"]["ExecStart"] == ["-/usr/sbin/fsck -p -T /dev/disk/by-label/recorder"]
+    assert int(errand["Service"]["TimeoutStartSec"][0]) <= 60
+    # It would wait for the folders of /tmp, which wait for the mount, which waits for it.
+    assert "PrivateTmp" not in errand["Service"]
+    mount = read(UNITS / "var-lib-recorder.mount.d" / "recorder.conf")["Unit"]
+    assert mount["Wants"] == mount["After"] == ["recorder-fsck.service"]
+    assert mount["Before"] == ["systemd-tmpfiles-setup.service"]
+    assert "Requires" not in mount
+
+
+def test_systemd_takes_a_partition_with_its_check_and_finds_no_circle(tmp_path: Path) -> None:
+    verify = tool("systemd-analyze")
+    on_this_machine(tmp_path)
+    shutil.copytree(UNITS / "var-lib-recorder.mount.d", tmp_path / "var-lib-recorder.mount.d")
+    mount = "[Mount]\nWhat=/dev/disk/by-label/recorder\nWhere=/var/lib/recorder\nOptions=nofail\n"
+    (tmp_path / "var-lib-recorder.mount").write_text(mount)
+    paths = f"SYSTEMD_UNIT_PATH={tmp_path}:/usr/lib/systemd/system"
+    said = run("/usr/bin/env", paths, verify, "verify", "--man=no", *TOGETHER)
+    wrong = [line for line in said.splitlines() if re.search("recorder|cycle", line)]
+    assert wrong == []

@@ -54,6 +54,14 @@ class Books:
             return 0, math.inf
         return self.counts[key], self.most.get(key, self.counts[key])
 
+    def settle_overdue(self) -> None:
+        """Let what came late, and the session before counted as absent, be due in this one."""
+        for counts in (self.most, self.counts):
+            overdue = -counts.get("lost_absent", 0)
+            if overdue > 0:
+                counts["expected"] = counts.get("expected", self.counts["expected"]) + overdue
+                counts["lost_absent"] = 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values: a number, or the least and the most (None: nobody knows)."""
         return {key: self._told(key) for key in KEYS if key in self.counts}
@@ -91,12 +99,12 @@ def quality(
         for one in lanes
         if one[0]["rate_hz"] > 0 and (one[1] or (one[0]["required"] and is_terminal))
     ]
-    if not any(contract["stored"] for contract, _, _ in lanes):
-        worst = counted[0][0]["name"] if counted and is_terminal else ""
-        value = Fraction(0) if is_terminal else Fraction(9, 10)
-        return _told(
-            value, "no_data" if is_terminal else "default", Fraction(0), worst, Fraction(0)
-        )
+    is_empty = not any(contract["stored"] for contract, _, _ in lanes)
+    if is_empty and is_terminal:
+        worst = counted[0][0]["name"] if counted else ""
+        return _told(Fraction(0), "no_data", Fraction(0), worst, Fraction(0))
+    if is_empty and not counted:
+        return _told(Fraction(9, 10), "default", Fraction(0), "", Fraction(0))
     basis = "delivered" if is_terminal else "held"
     if not counted:
         return _told(Fraction(1), basis, Fraction(1), "", Fraction(1))

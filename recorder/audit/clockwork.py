@@ -17,18 +17,37 @@ _OWED_S = 1.0
 class Clockwork:
     """Follows the stamps of one ring epoch.
 
+    Samples that came late, of a silence that had been counted as absent, are passed over: their
+    times lie before what was counted already. They take back what the record before counted, so of
+    the very first record nobody can tell.
+
     Args:
         schema: the lane's contract.
     """
 
     def __init__(self, schema: LaneSchema) -> None:
         self._rate_hz, self._tolerance = schema.rate_hz, schema.rate_tolerance
+        self._absent: int | None = None
+        #: The first record and the last, without one that ends a silence and may be late too.
+        self._sure: tuple[Header | None, Header | None] | None = None
         self._first: Header | None = None
         self._last: Header | None = None
         self._even_ns = self._even_rows = self._breaks = 0
 
     def record(self, header: Header) -> None:
-        """Take the next record with samples."""
+        """Take the next record, of any kind."""
+        was_absent, self._absent = self._absent, header.losses.absent
+        if was_absent is None:
+            return
+        if header.rows and self._absent < was_absent:
+            self._breaks += 1
+            self._first, self._last = self._sure or (self._first, self._last)
+        elif header.rows and (self._first or self._absent == was_absent):
+            sure = self._sure or (self._first, self._last)
+            self._sure = sure if self._absent > was_absent else None
+            self._take(header)
+
+    def _take(self, header: Header) -> None:
         last = self._last
         self._first = self._first or header
         self._last = header
@@ -45,7 +64,7 @@ class Clockwork:
 
         Without a rate, or with less than two records: (0, 0, "").
         """
-        first, last = self._first, self._last
+        first, last = self._sure or (self._first, self._last)
         if first is None or last is None or first is last or not self._rate_hz:
             return 0, 0, ""
         counted = last.expected - first.expected + first.rows

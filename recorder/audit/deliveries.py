@@ -33,6 +33,8 @@ class Deliveries:
     entries: Iterable[dict[str, Any]]
     is_there: bool = True
     final: dict[str, Any] | None = None
+    #: Every ``planned`` entry, by part.
+    _planned: dict[int, dict[str, Any]] = field(default_factory=dict)
     _parts: dict[int, _Part] = field(default_factory=dict)
     _received: Counter[str] = field(default_factory=Counter)
 
@@ -49,6 +51,7 @@ class Deliveries:
             for file, _, _, rows in entry["pieces"]:
                 files[file] += rows
             self._parts[entry["part"]] = _Part(entry["lane"], entry["rows"], files)
+            self._planned[entry["part"]] = entry
         elif kind == "final":
             self.final = entry["session"]
         elif kind == "deleted":
@@ -58,6 +61,10 @@ class Deliveries:
             part = self._parts[entry["part"]]
             part.state = "planned" if kind in ("abandoned", "resumed") else kind
             part.too_large = entry.get("too_large", part.too_large)
+
+    def held_parts(self) -> list[dict[str, Any]]:
+        """``planned`` entries of the parts that the server holds."""
+        return [self._planned[key] for key, one in self._parts.items() if one.state in _HELD]
 
     def received(self, lane: str) -> int:
         """Samples of a lane that receipts tell of."""

@@ -23,6 +23,7 @@ class LaneAudit:
         found: the same by its rows; what rows cannot tell is not in it.
         due_by_time: samples that were due between the first row and the last by their times alone;
             None where that cannot be told.
+        span_ns: boot times of the first sample that was stored and the last; None: not known.
         differences: what is not equal, one sentence each.
     """
 
@@ -30,6 +31,7 @@ class LaneAudit:
     recorded: dict[str, Any]
     found: Books
     due_by_time: int | None = None
+    span_ns: tuple[int, int] | None = None
     differences: list[str] = field(default_factory=list)
 
     def compare(self) -> None:
@@ -66,6 +68,8 @@ class Audit:
         found_quality: the same, worked out from what was found.
         differences: what is not equal and is no lane's.
         notes: what is worth knowing and no difference.
+        held: by lane, what is left now, where samples were given up behind a terminal record.
+        standing: the quality that follows from it; the state stays as it is.
     """
 
     id: str
@@ -75,6 +79,8 @@ class Audit:
     found_quality: dict[str, Any] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: dict[str, int] = field(default_factory=dict)
+    standing: dict[str, Any] = field(default_factory=dict)
 
     def compare(self, record: Mapping[str, Any]) -> None:
         """Note every lane's differences, and those of the quality."""
@@ -124,6 +130,8 @@ class Audit:
             "lanes": [one.to_dict() for one in self.lanes],
             "quality": self.quality,
             "recomputed_quality": self.found_quality,
+            "held": self.held,
+            "standing": self.standing,
             "differences": self.all_differences,
             "notes": self.notes,
             "is_equal": self.is_equal,

@@ -11,9 +11,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from recorder.audit import claims
 from recorder.audit.books import EQUATIONS, KEYS, Books, quality
 from recorder.audit.finding import Audit, LaneAudit
 from recorder.errors import RemoteRefusedError
+from recorder.record import ANCHOR_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,9 @@ class _Run:
     end: int
     rows: int
     numbers: int
+    part: int
+    first_ns: int
+    facts: Record
 
     @property
     def holes(self) -> int:
@@ -57,11 +62,13 @@ class _Rows:
         """Take one topic, whatever is told of it."""
         facts = info.user_metadata["recorder"]
         begin, end = facts["from_seqno"], facts["to_seqno"]
-        rows, numbers = 0, set[int]()
+        rows, numbers, first_ns = 0, set[int](), 0
         for batch in batches:
+            first_ns = first_ns or batch.column("timestamp_ns")[0].as_py()
             rows += batch.num_rows
             numbers.update(_numbers(batch))
-        self.runs.append(_Run(facts["epoch"], begin, end, rows, len(numbers)))
+        counted = facts["epoch"], begin, end, rows, len(numbers)
+        self.runs.append(_Run(*counted, facts["part"], first_ns, facts))
         outside = sum(not begin <= one < end for one in numbers)
         if len(numbers) != rows or outside:
             told = f"{rows - len(numbers)} rows twice, {outside} outside of {begin} to {end}"
@@ -114,13 +121,72 @@ def audit_server(client: MosaicoClient, recording_id: str) -> Audit:
     audit.survived(record, beats)
     audit.notes.append("a server cannot tell one cause of a missing number from another")
     shares = []
+    runs: dict[str, list[_Run]] = {}
     for recorded in record["lanes"]:
-        lane, have = _lane(client, info, recorded, is_closed=bool(closing))
+        lane, rows, have = _lane(client, info, recorded, is_closed=bool(closing))
         audit.lanes.append(lane)
+        runs[lane.name] = rows.runs
         shares.append((recorded, int(recorded["expected"]), have))
+    told = [*_contradicted(record, info, beats), *_declared(record, runs)]
+    if closing:
+        told += [*_repeated(client, info, record, beats), *_timed(record, runs)]
+    audit.differences += dict.fromkeys(told)
     audit.found_quality = quality(record, shares)
     audit.compare(record)
     return audit
+
+
+def _contradicted(record: Record, info: SequenceInfo, beats: list[Record]) -> Iterator[str]:
+    """Yield what is wrong with a record beside its counts."""
+    yield from claims.by_itself(record)
+    yield from claims.fixed(record, info.user_metadata["recording"], "as announced")
+    yield from claims.in_order(beats)
+
+
+def _repeated(
+    client: MosaicoClient, info: SequenceInfo, record: Record, beats: list[Record]
+) -> Iterator[str]:
+    """Yield where the terminal record is not the same at each of the places that it stands at."""
+    places = {"among the heartbeats": beats[-1] if beats else {}}
+    places["in the commit mark"] = _mark(client, info).get("session", {})
+    for where, other in places.items():
+        for key in record.keys() - {"details"}:  # its names may not be legal as metadata
+            if other.get(key) != record[key]:
+                yield f"{key} {record[key]}, {where} {other.get(key)}"
+    stopped = [one for one in beats[:-1] if one["recording"] == "stopped"]
+    if stopped:
+        yield from claims.concluded(record, stopped[-1])
+    else:
+        yield from claims.ending(record)
+
+
+def _declared(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
+    """Yield in which lanes the topics declare something else."""
+    for lane in record["lanes"]:
+        for one in runs[lane["name"]]:
+            for key in ("rate_hz", "required"):
+                if one.facts.get(key, lane[key]) != lane[key]:
+                    yield f"{lane['name']}: {key} {lane[key]}, by its rows {one.facts[key]}"
+
+
+def _timed(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
+    """Yield where the times of a terminal record are not those of the rows."""
+    begins = {one["name"]: one for one in record["lanes"] if one["first_boot_ns"]}
+    sent = [(begins[name], one) for name, each in runs.items() if name in begins for one in each]
+    if not sent:
+        return
+    bounds = [one.facts["clock_uncertainty_ns"] for _, one in sent]
+    sources = [one.facts["clock_source"] for _, one in sent]
+    right = {
+        "clock_source": min(sources, key=ANCHOR_SOURCES.index),
+        "utc_uncertainty_ns": None if None in bounds else max(bounds),
+    }
+    lane, first = min(sent, key=lambda one: (one[0]["first_boot_ns"], one[1].part))
+    if not any(lane[key] for key in EQUATIONS["stored"][2:]):
+        right["start_utc_ns"] = first.first_ns
+    for key, value in right.items():
+        if record[key] != value:
+            yield f"{key} {record[key]}, by the rows {value}"
 
 
 def _sequence(client: MosaicoClient, recording_id: str) -> SequenceInfo:
@@ -150,7 +216,7 @@ def _texts(client: MosaicoClient, info: SequenceInfo, path: str) -> list[str]:
 
 def _lane(
     client: MosaicoClient, info: SequenceInfo, recorded: Record, *, is_closed: bool
-) -> tuple[LaneAudit, int]:
+) -> tuple[LaneAudit, _Rows, int]:
     rows = _Rows()
     for topic in _topics(client, info, recorded["name"], is_closed=is_closed):
         rows.topic(topic, client.read(topic.locator))
@@ -169,7 +235,7 @@ def _lane(
         told.most["delivered"] = rows.delivered
     lane.differences = [f"{lane.name}: {text}" for text in rows.problems]
     have = rows.delivered if is_closed else _held(recorded)
-    return lane, have
+    return lane, rows, have
 
 
 def _held(recorded: Record) -> int:
@@ -195,9 +261,14 @@ def _topics(
 
 def _manifest(client: MosaicoClient, info: SequenceInfo) -> dict[str, str]:
     """Return lane by topic, as the commit mark lists them."""
+    listed = _mark(client, info).get("manifest", {}).get("topics", [])
+    return {one["topic"]: one["lane"] for one in listed}
+
+
+def _mark(client: MosaicoClient, info: SequenceInfo) -> Record:
+    """Return the metadata of the commit mark."""
     start = f"{info.name}/{SUMMARY}"
     marks = [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
     newest = max(marks, key=lambda one: one.last_ns or 0)
     topic = client.describe_topic(newest.locator)
-    listed = topic.user_metadata["manifest"]["topics"] if topic else []
-    return {one["topic"]: one["lane"] for one in listed}
+    return dict(topic.user_metadata) if topic else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recorder import record
+from recorder.audit import claims, witnesses
 from recorder.audit.books import INVALID, quality
 from recorder.audit.clockwork import Clockwork
 from recorder.audit.deliveries import Deliveries
@@ -15,7 +16,7 @@ from recorder.audit.walk import Buried, Point, Walk
 from recorder.errors import DamagedError, SpoolError
 from recorder.spool import journal
 from recorder.spool.names import epoch_of, first_seqno_of, segments_in
-from recorder.spool.segment import SegmentReader
+from recorder.spool.segment import SegmentHead, SegmentReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ class Told:
         record: its newest record: the uploader's where that closed it.
         newest: the line of the spool's own newest record in the journal.
         sent: the uploader's journal.
+        anchors: what time it was in its boot.
     """
 
     folder: Path
@@ -43,6 +45,13 @@ class Told:
     record: dict[str, Any]
     newest: int
     sent: Deliveries
+    anchors: Entries
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The spool's own newest record."""
+        whole: dict[str, Any] = self.entries[self.newest]["session"]
+        return whole
 
     @property
     def is_running(self) -> bool:
@@ -59,6 +68,11 @@ class Told:
         files = [one["file"] for one in self.of_lane(lane, "segment", "evicted")]
         files += [path.name for path in segments_in(self.folder / lane)]
         return list(dict.fromkeys([*known, *map(epoch_of, files)]))
+
+    def schemas(self, lane: str) -> list[LaneSchema]:
+        """Return what the heads of a lane's segments declare, also those that were given up."""
+        heads = [bytes.fromhex(one["head"]) for one in self.of_lane(lane, "segment")]
+        return [found.schema for one in heads if (found := SegmentHead.unpack(one))]
 
     def is_gone(self, lane: str, file: str) -> bool:
         """Tell whether a segment has a tombstone, of its own or with others; it may be there."""
@@ -92,7 +106,8 @@ def told(spool: Path, session_id: str) -> Told:
     uploader = spool.parent / "upload" / folder.name
     sent = Deliveries(journal.read(uploader), uploader.exists())
     whole = sent.final or entries[records[-1]]["session"]
-    return Told(folder, entries, whole, records[-1], sent)
+    anchors = journal.read(spool / "boots" / str(whole["boot_id"]) / "anchors")
+    return Told(folder, entries, whole, records[-1], sent, anchors)
 
 
 def audit_spool(spool: Path, session_id: str) -> Audit:
@@ -116,6 +131,7 @@ def audit_spool(spool: Path, session_id: str) -> Audit:
         audit.notes.append("the uploader's journal is not there: what was sent cannot be checked")
     audit.heartbeats(records)
     audit.survived(known.record, records)
+    audit.differences += dict.fromkeys(_contradicted(known, records))
     shares = []
     for recorded in known.record["lanes"]:
         lane, have = _lane(known, recorded, audit)
@@ -123,16 +139,48 @@ def audit_spool(spool: Path, session_id: str) -> Audit:
         due = lane.found.bounds("expected")
         expected = int(recorded["expected"])
         shares.append((recorded, expected if due[0] <= expected <= due[1] else int(due[0]), have))
-        gone = sum(
-            one["rows"]
-            for one in known.entries[known.newest + 1 :]
-            if one["entry"] == "evicted" and one["lane"] == recorded["name"]
-        )
-        if gone:
-            audit.notes.append(f"{recorded['name']}: {gone} samples were given up after its record")
     audit.found_quality = quality(known.record, shares)
     audit.compare(known.record)
+    _stand(known, audit, shares)
     return audit
+
+
+def _contradicted(known: Told, records: Entries) -> Iterator[str]:
+    """Yield what is wrong with a record beside its counts."""
+    own, final = known.own, known.sent.final
+    if own["id"] != known.folder.name:
+        yield f"id {own['id']}, by its folder {known.folder.name}"
+    yield from claims.in_order(records)
+    for one in {id(one): one for one in (own, known.record)}.values():
+        yield from claims.by_itself(one)
+    yield from witnesses.journal_says(own, known.entries, known.newest)
+    yield from witnesses.anchors_say(own, known.anchors)
+    if claims.is_terminal(own):
+        yield from claims.ending(own)
+    if final is not None:
+        yield from claims.concluded(final, own)
+        yield from witnesses.parts_say(final, known.sent.held_parts())
+
+
+def _stand(known: Told, audit: Audit, shares: list[tuple[dict[str, Any], int, int]]) -> None:
+    """Say what of a recording is left where samples of it were given up behind its record."""
+    gone = {
+        str(contract["name"]): sum(
+            one["rows"]
+            for one in known.entries[known.newest + 1 :]
+            if one["entry"] == "evicted" and one["lane"] == contract["name"]
+        )
+        for contract, _, _ in shares
+    }
+    if not any(gone.values()):
+        return
+    for name, rows in gone.items():
+        if rows:
+            audit.notes.append(f"{name}: {rows} samples were given up after its record")
+    if known.sent.final is None and claims.is_terminal(known.record):
+        audit.held = {one["name"]: have - gone[one["name"]] for one, _, have in shares}
+        left = [(one, due, audit.held[one["name"]]) for one, due, _ in shares]
+        audit.standing = quality(known.record, left)
 
 
 def _lane(known: Told, recorded: dict[str, Any], audit: Audit) -> tuple[LaneAudit, int]:
@@ -151,9 +199,12 @@ def _lane(known: Told, recorded: dict[str, Any], audit: Audit) -> tuple[LaneAudi
     if known.is_running:
         settle_then(found, walk, audit)
     else:
+        found.span_ns = walk.span_ns
         settle_tail(found, known.of_lane(name, "told"), known.of_lane(name, "closing")[-1:])
     rest = int(recorded["stored"]) - walk.rows  # of what is gone nobody knows
     walk.books.most.setdefault(INVALID, walk.books.counts[INVALID] + max(rest, 0))
+    schemas = known.schemas(name)
+    found.differences += [f"{name}: {text}" for text in witnesses.rows_say(found, walk, schemas)]
     have = settle_ways(found, walk, known, ends_here=known.sent.final is None)
     return found, have
 
@@ -172,8 +223,7 @@ def _epoch(known: Told, lane: str, epoch: int, walk: Walk, audit: Audit) -> tupl
     for schema, header, invalid in _records(known, lane, epoch, audit):
         clock = clock or Clockwork(schema)
         walk.record(header, invalid)
-        if header.kind == record.DATA:
-            clock.record(header)
+        clock.record(header)
     closing = known.of_lane(lane, "closing")[-1:]
     left = [each for one in closing for each in one["left"] if each["epoch"] == epoch]
     _reach_the_end(known, epoch, walk, left)

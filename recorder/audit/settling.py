@@ -41,6 +41,7 @@ def settle_then(lane: LaneAudit, walk: Walk, audit: Audit) -> None:
         books.counts["in_ring"], books.most["in_ring"] = 0, UNBOUNDED
         return
     least, reached = walk.then.least, walk.soon.least
+    lane.span_ns = walk.then.span_ns
     for key in (*_MOVING, "stored", "lost_crc", INVALID):
         books.counts[key], books.most[key] = least[key], walk.then.most[key]
     in_ring = recorded["in_ring"]
@@ -49,12 +50,30 @@ def settle_then(lane: LaneAudit, walk: Walk, audit: Audit) -> None:
         ends = walk.soon.most
         books.most.update({key: ends[key] if walk.soon.is_closed else UNBOUNDED for key in _MOVING})
         books.counts["in_ring"] = in_ring
+        _settle_late(lane, 0)
         return
     books.most.update(dict.fromkeys(_MOVING, UNBOUNDED))
     if walk.soon.is_closed:
         text = f"{lane.name}: in_ring {in_ring}, and no record ends there"
         lane.differences.append(text)
     books.counts["in_ring"], books.most["in_ring"] = 0, UNBOUNDED
+    _settle_late(lane, in_ring)
+
+
+def _settle_late(lane: LaneAudit, unseen: int) -> None:
+    """Widen bounds by what may have come late and is in no record that was read.
+
+    Args:
+        lane: the lane.
+        unseen: samples in the ring; those that found it full are told.
+    """
+    books = lane.found
+    books.settle_overdue()
+    counts, most = books.counts, books.most
+    late = unseen + max(lane.recorded["lost_ring"] - counts["lost_ring"], 0)
+    counts["lost_absent"] = max(counts["lost_absent"] - late, 0)
+    for key in ("lost_absent", "expected"):
+        most[key] += late
 
 
 def settle_tail(lane: LaneAudit, told: Entries, closing: Entries) -> None:
@@ -66,6 +85,7 @@ def settle_tail(lane: LaneAudit, told: Entries, closing: Entries) -> None:
     for one in closing:
         books.add("expected", one["absent"])
         books.add("lost_absent", one["absent"])
+    books.settle_overdue()
 
 
 def _lose(lane: LaneAudit, heartbeat: dict[str, Any]) -> None:

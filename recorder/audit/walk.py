@@ -73,6 +73,9 @@ class Walk:
         for key in ("lost_damaged", "lost_write", "lost_crc", INVALID):
             self.books.counts[key] = 0
         self.rows = self.buried = 0
+        #: Times of the first sample and the last, and whether none that was stored lies outside.
+        self.span_ns: tuple[int, int] | None = None
+        self.is_first_sure = self.is_last_sure = True
         self.problems: list[str] = []
         self._last: Point | None = None
         self._buried: Sequence[Buried] = ()
@@ -103,28 +106,36 @@ class Walk:
         last = self._last
         if last is not None and header.end_position <= last.position and not header.rows:
             return
-        self.reach(Point.before(header))
+        self.reach(Point.before(header), late=header.rows)
         self._last = Point.behind(header)
+        if header.rows:
+            first_ns = self.span_ns[0] if self.span_ns else header.boot_ns
+            self.span_ns, self.is_last_sure = (first_ns, header.last_boot_ns), True
         for key in ("expected", "acquired", "stored"):
             self.books.add(key, header.rows)
         self.books.add(INVALID, invalid)
         self.rows += header.rows
         self._note(at_record=True)
 
-    def reach(self, point: Point, rest: str = "lost_crc", most: int | None = None) -> None:
+    def reach(
+        self, point: Point, rest: str = "lost_crc", most: int | None = None, *, late: int = 0
+    ) -> None:
         """Pass what lies between the last record and a place.
 
         Args:
             point: the place.
             rest: cause of numbers whose bytes are missing and that nobody gave up.
             most: so many of them at most; the others were damaged in the ring.
+            late: samples behind the place that may have come late, and are not absent any more.
         """
         last = self._last or point
         self._last = point
         missing = point.seqno - last.seqno
         lost = [now - before for now, before in zip(point.losses, last.losses, strict=True)]
         due = point.expected - last.expected
-        self._check(last, point, missing, lost, due)
+        may_be_late = late + (missing if point.position > last.position else 0)
+        self._check(last, point, missing, [lost[0], lost[1] + may_be_late, *lost[2:]])
+        self._check_sum(point, missing, lost, due)
         self.books.add("expected", due)
         self.books.add("acquired", missing)
         for key, count in zip(LANE_LOSSES[:3], lost, strict=False):
@@ -140,16 +151,19 @@ class Walk:
             self._missing(missing - lost[3], given_up, rest, most)
         self._note()
 
-    def _check(self, last: Point, point: Point, missing: int, lost: list[int], due: int) -> None:
+    def _check(self, last: Point, point: Point, missing: int, lost: list[int]) -> None:
         where = f"before number {point.seqno}"
         if point.position < last.position or missing < 0 or min(lost) < 0:
             self.problems.append(f"{where}: numbers, bytes or counts run backwards")
-        if due != missing + sum(lost[:3]):
-            told = f"{missing} numbers, {sum(lost[:3])} lost before they had one"
-            self.problems.append(f"{where}: {due} were due, {told}")
         if point.position == last.position and missing != lost[3]:
             told = f"{missing} are missing without a byte between, {lost[3]} told as lost there"
             self.problems.append(f"{where}: {told}")
+
+    def _check_sum(self, point: Point, missing: int, lost: list[int], due: int) -> None:
+        where = f"before number {point.seqno}"
+        if due != missing + sum(lost[:3]):
+            told = f"{missing} numbers, {sum(lost[:3])} lost before they had one"
+            self.problems.append(f"{where}: {due} were due, {told}")
 
     def _missing(self, missing: int, given_up: int, rest: str, most: int | None) -> None:
         """Say what became of numbers whose bytes are missing too."""
@@ -161,11 +175,15 @@ class Walk:
         damaged = 0 if most is None else max(left - most, 0)
         self.books.add(rest, left - damaged)
         self.books.add("lost_damaged", damaged)
-        self.books.add("stored", given_up + (left if rest == "lost_crc" else 0))
+        stored = given_up + (left if rest == "lost_crc" else 0)
+        self.books.add("stored", stored)
+        if stored:
+            self.is_first_sure = self.is_first_sure and self.span_ns is not None
+            self.is_last_sure = False
 
     def _note(self, *, at_record: bool = False) -> None:
         for mark in (self.then, self.soon):
-            mark.note(self.books.counts, at_record=at_record)
+            mark.note(self.books.counts, self.span_ns, at_record=at_record)
 
 
 class Mark:
@@ -181,20 +199,31 @@ class Mark:
         self._stored = stored
         self.least: dict[str, int] | None = None
         self.most: dict[str, int] = {}
+        #: Times of the first sample and the last that were stored then; None: nobody knows.
+        self.span_ns: tuple[int, int] | None = None
         self._under: dict[str, int] = dict.fromkeys((*KEYS, INVALID), 0)
         #: Whether more samples follow, so that `most` is an upper bound.
         self.is_closed = False
 
-    def note(self, counts: Mapping[str, int], *, at_record: bool) -> None:
-        """Look at the counts of a place: behind a record, or behind what is missing."""
+    def note(
+        self, counts: Mapping[str, int], span_ns: tuple[int, int] | None, *, at_record: bool
+    ) -> None:
+        """Look at the counts of a place: behind a record, or behind what is missing.
+
+        Args:
+            counts: so far.
+            span_ns: times of the first sample and the last so far.
+            at_record: whether it is behind a record.
+        """
         if self._stored is None or self.is_closed:
             return
         if counts["stored"] < self._stored:
             self._under = dict(counts)
         elif counts["stored"] == self._stored:
             # Behind what was given up, losses are counted that came after its last sample.
+            self.span_ns = self.span_ns or (span_ns if at_record else None)
             self.least = self.least or (dict(counts) if at_record else self._under)
-            self.most = dict(counts)
+            self.most = {key: max(n, self.most.get(key, n)) for key, n in counts.items()}
         else:
             self.is_closed = True
             if self.least is None and not at_record:

@@ -44,6 +44,8 @@ COMMANDS = {
     "set": _Known("steer", "Change the name or the details of the recording that runs."),
     "dependency": _Known("dependency", "Keep what recordings need to be read: calibrations, …"),
     "decode": _Known("decode", "Turn a device's raw log into values."),
+    "box": _Known("box", "Show which box this is, and whether its card was copied."),
+    "key": _Known("box", "Ask for an API key for this box, and enroll it."),
     "upload": _Known("upload", "Send what waits in the spool to the server."),
     "ground": _Known("ground", "Run a ground station: a small server for recordings."),
     "watch": _Known("watch", "Watch the recordings of a server; abandon what nobody cares for."),
@@ -53,6 +55,7 @@ COMMANDS = {
 #: What systemd starts; each becomes the process itself, without this command line around it.
 PROCESSES = {
     "lane": _Known("processes", "Become the process of one sensor."),
+    "power": _Known("processes", "Become the process that watches ignition and supply."),
     "web": _Known("processes", "Become the process of the status page."),
 }
 

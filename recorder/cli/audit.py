@@ -74,6 +74,8 @@ def _print(found: Audit) -> None:
     out.print(shown)
     for title, told in (("recorded", found.quality), ("by rows", found.found_quality)):
         out.print(f"quality {title}: {_quality(told)}")
+    if found.standing:
+        out.print(f"quality now, {found.state} as it stays: {_quality(found.standing)}")
     for text in found.notes:
         out.print(Text(f"note: {text}", style="dim"))
     for text in found.all_differences:

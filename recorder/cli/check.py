@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from recorder.box.checkup import check_box
 from recorder.cli import options, words
 from recorder.cli.console import console, print_json, state, table
 from recorder.cli.look import bus_loads, look
@@ -28,6 +29,7 @@ from recorder.spool.volume import is_mount
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from recorder.box.checkup import Checkup
     from recorder.cli.look import Look
     from recorder.config import Config
 
@@ -44,34 +46,45 @@ def check(config_file: Path, as_json: bool) -> None:
 
     Says for each device whether it is there and who it is, how much of its bus it needs, and for
     all together what they write and for how many hours the spool has room. A device that a running
-    recorder has open is not touched. Exit code 1: a required device is missing, a bus is too slow,
-    the spool cannot be written, the server's data model has no place for a lane's values, or a
-    dependency or a rule's line is not there.
+    recorder has open is not touched. Then the box itself: buses and serial lines, who else uses
+    them, permissions, the disk and how long its commits take (some seconds of writing, nothing
+    while a recorder runs), clock, watchdog, supply; each line says what was found, what is wanted,
+    and what mends it. As root it sees everything. Exit code 1: a required device is missing, a bus
+    is too slow, the spool cannot be written, the server's data model has no place for a lane's
+    values, a dependency or an input is not there, or the box cannot hold what it promises; advice
+    (yellow) leaves it 0.
     """
     config = load(config_file)
     check_files(config)
     looks = [look(config, one) for one in config.lanes]
     storage = _storage(config, looks)
+    box = check_box(config, storage["bytes_per_s"])
     findings = [
         *_findings(looks),
         *spool_problems(config),
         *_not_for_the_server(config),
         *_missing(config),
         *_lines(config),
+        *(str(one) for one in box.findings if one.is_error),
     ]
+    notes = _notes(config) + [str(one) for one in box.findings if not one.is_error]
     if as_json:
         facts = {
             "config": resolved(config),
             "devices": [dataclasses.asdict(one) for one in looks],
             "bus_loads": bus_loads(looks),
             **storage,
+            "disk": box.disk and dataclasses.asdict(box.disk),
+            "disk_speed": dataclasses.asdict(box.speed),
+            "box": [dataclasses.asdict(one) for one in box.findings],
             "findings": findings,
-            "notes": _notes(config),
+            "notes": notes,
         }
         print_json(facts)
     else:
         click.echo(toml(resolved(config)))
-        _print(looks, storage, findings, _notes(config))
+        _print(looks, storage)
+        _print_box(box, findings, notes)
     raise SystemExit(1 if findings else 0)
 
 
@@ -142,9 +155,10 @@ def _pairs(named: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
 
 
 def _lines(config: Config) -> list[str]:
-    """Return which of the rules' lines cannot be read, and why."""
+    """Return which inputs of rules and supply cannot be read, and why."""
     found: list[str] = []
-    for spec in dict.fromkeys(one.line for one in config.rules if one.line):
+    lines = [one.line for one in config.rules if one.line]
+    for spec in dict.fromkeys([*lines, *config.power.inputs.values()]):
         try:
             with contextlib.closing(open_line(spec)) as line:
                 line.read()
@@ -169,12 +183,7 @@ def _why(one: Look) -> str:
     return one.error or f"{one.place} gave nothing in 2.5 s"
 
 
-def _print(
-    looks: Sequence[Look],
-    storage: dict[str, float],
-    findings: Sequence[str],
-    notes: Sequence[str],
-) -> None:
+def _print(looks: Sequence[Look], storage: dict[str, float]) -> None:
     shown = table("lane", "device", "state", "rate", "writes", right=("rate", "writes"))
     for one in looks:
         optional = "" if one.required else ", optional"
@@ -193,6 +202,13 @@ def _print(
         f"all lanes: {storage['bytes_per_s'] / 1e6:.2f} MB/s, {storage['gb_per_h']:.2f} GB/h;"
         f" the spool has room for {storage['spool_h']:,.0f} h ({words.size(storage['room_bytes'])})"
     )
+
+
+def _print_box(box: Checkup, findings: Sequence[str], notes: Sequence[str]) -> None:
+    out = console()
+    if box.disk is not None:
+        out.print(f"disk: {box.disk}")
+    out.print(f"{box.speed}")
     for style, texts in (("yellow", notes), ("red", findings)):
         for text in texts:
             out.print(Text(text, style=style))

@@ -45,9 +45,10 @@ def export(
 ) -> None:
     """Write recording ID (its first characters are enough) of a spool as files.
 
-    One Parquet or CSV file for each lane, its pictures as JPEG files beside a CSV, and
-    `session.json`: the session record, its marks, and what was written. Needs no server and no
-    recorder; nothing in the spool is changed. Exit code 1: something of it could not be read.
+    One Parquet or CSV file for each lane, its pictures as JPEG files beside a CSV, or all of it as
+    one MCAP file, which Foxglove opens (needs the extra `mcap`); and `session.json`: the session
+    record, its marks, and what was written. Needs no server and no recorder; nothing in the spool
+    is changed. Exit code 1: something of it could not be read.
     """
     water = None
     if place is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from recorder.box.keys import answer_to
 from recorder.cli import options, words
 from recorder.cli.console import console, print_json, table
 from recorder.errors import RecorderError
@@ -54,6 +55,12 @@ from recorder.service import stop_on_signals
     show_default=False,
     help="With --new-key: who or what it is for.",
 )
+@click.option(
+    "--for-request",
+    "request",
+    type=options.EXISTING_FILE,
+    help="With --new-key: a box's `recorder key request`; prints the answer, for that box alone.",
+)
 @click.option("--list-keys", is_flag=True, help="List the API keys, and end; none can be shown.")
 @click.option(
     "--revoke-key",
@@ -71,6 +78,7 @@ def ground(
     check_keys: bool,
     permissions: str | None,
     purpose: str,
+    request: Path | None,
     list_keys: bool,
     revoke_key: str | None,
     certificate: Path | None,
@@ -85,6 +93,9 @@ def ground(
     about_keys = [permissions is not None, list_keys, revoke_key is not None]
     if sum(about_keys) > 1:
         raise click.UsageError("--new-key, --list-keys and --revoke-key exclude each other")
+    if request is not None:
+        _answer(directory, permissions, request)
+        return
     if any(about_keys):
         _serve_keys(directory, permissions, purpose, revoke_key, as_json=as_json)
         return
@@ -127,6 +138,22 @@ def _serve_keys(
             _revoke(keys, revoked)
         else:
             _print_keys(keys, as_json=as_json)
+
+
+def _answer(directory: Path, permissions: str | None, file: Path) -> None:
+    """Make a key for the box that asks for one, and print the answer."""
+    if permissions is None:
+        raise click.UsageError("--for-request belongs to --new-key")
+    try:
+        asked = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise RecorderError(f"{file}: {error}") from error
+    answer_to(asked, "")  # before a key is made for nobody
+    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(Database(directory / "catalogue.sqlite")) as database:
+        purpose = f"box {asked.get('box')} ({asked.get('vehicle')})"
+        key = _make(Keys(database), permissions.split(","), purpose)
+    print_json(answer_to(asked, key))
 
 
 def _make(keys: Keys, permissions: list[str], purpose: str) -> str:

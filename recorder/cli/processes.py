@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from recorder.cli import options
-from recorder.config import to_json
 from recorder.configfile import load
+from recorder.devices import handed_over
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def become(config: Config, module: str, *arguments: str) -> NoReturn:
     """Replace this program by a process of the recorder; returns only by an OSError."""
-    command = [sys.executable, "-m", module, *arguments, to_json(config)]
+    command = [sys.executable, "-m", module, *arguments, handed_over(config)]
     os.execv(sys.executable, command)
 
 
@@ -45,3 +45,13 @@ def lane(name: str, config_file: Path) -> None:
 def web(config_file: Path) -> None:
     """Become the process of the status page."""
     become(load(config_file), "recorder.web")
+
+
+@click.command()
+@options.config
+def power(config_file: Path) -> None:
+    """Become the process that watches ignition and supply, as the table [power] says."""
+    config = load(config_file)
+    if not config.power.inputs:
+        raise click.UsageError("the configuration's table [power] names no input")
+    become(config, "recorder.power")

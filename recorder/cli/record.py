@@ -120,7 +120,8 @@ def _mark(record: Mapping[str, Any], mark: Mapping[str, Any]) -> str:
     when = "before its first sample"
     if start is not None and mark["boot_ns"] >= start:
         when = f"at {words.duration(mark['boot_ns'] - start)}"
-    return f"{when}: {mark.get('label') or '-'} ({mark.get('cause', 'operator')})"
+    where = f", set in {mark['session'][:8]}" if mark.get("session") else ""
+    return f"{when}: {mark.get('label') or '-'} ({mark.get('cause', 'operator')}){where}"
 
 
 def _clock(record: Mapping[str, Any]) -> str:
@@ -152,6 +153,9 @@ def _lost(record: Mapping[str, Any]) -> RenderableType:
         lines.append(
             f"unaccounted: at most {words.duration(record['unaccounted_max_ns'])} at its end"
         )
+    if given_up := sum(record.get("given_up", {}).values()):
+        told_since = f"{words.count(given_up)} samples of it were given up since it ended"
+        lines.append(f"{told_since}; its state stays {record['state']}")
     told = ["Lost:", *lines] if lines else [_whole(record)]
     told += [_valid(one) for one in record["lanes"] if one.get("invalid")]
     return Text("\n".join(told))

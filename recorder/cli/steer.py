@@ -39,7 +39,8 @@ def stop(config_file: Path, as_json: bool) -> None:
     """End the recording that runs; what it holds is on disk on return.
 
     The lanes go on reading their devices, and older recordings are still uploaded. It stays
-    stopped until `recorder start`, a rule, or the next start of the recorder.
+    stopped until `recorder start`, a rule, or the next start of the recorder; a process that dies
+    and comes back changes nothing.
     """
     found = _order(config_file, "stop")
     _tell(found, f"{found['id']}: recording ended", as_json=as_json)

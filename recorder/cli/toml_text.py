@@ -28,7 +28,7 @@ def resolved(config: Config) -> dict[str, Any]:
 def _lane(lane: Lane) -> dict[str, Any]:
     plain = dataclasses.asdict(lane)
     own = plain.pop("options")
-    del plain["filled_by"]
+    del plain["filled_by"], plain["declared"]
     taken = options(driver_class(lane.driver)).items()
     # What stands in a signature cannot be a list; in the file it is one.
     usual = {

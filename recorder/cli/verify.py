@@ -51,6 +51,10 @@ def _print(found: SpoolCheck) -> None:
     out.print(shown)
     for text in _problems(found):
         out.print(Text(text, style="red"))
+    for one in found.sessions:
+        if one.given_up:
+            told = f"{words.count(one.given_up)} samples given up since it ended"
+            out.print(f"{one.id[:8]}: {told}; its state stays {one.state}")
     for text in found.unknown:
         out.print(Text(f"{text}: not the recorder's; left alone", style="yellow"))
     count = f"{len(found.sessions)} session{'s' * (len(found.sessions) != 1)}"

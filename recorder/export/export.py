@@ -1,7 +1,8 @@
 """Writes one session of a spool as files.
 
     <lane>.parquet                       or
-    <lane>.csv and <lane>/00000001.jpg … the rows in the columns of the lane's ontology
+    <lane>.csv and <lane>/00000001.jpg … the rows in the columns of the lane's ontology, or
+    recording.mcap                       all of them in one file, for Foxglove
     session.json                         the session record, its ``marks`` with their `utc_ns`, and
                                          under ``export`` what was written
 
@@ -29,21 +30,24 @@ from recorder.errors import DamagedError, RecorderError
 from recorder.export.tables import FORMATS
 from recorder.spool.marks import marks_in
 from recorder.spool.reader import read_from
-from recorder.spool.receipts import final_session
 from recorder.spool.segment import read_head
 from recorder.spool.session_time import time_model
+from recorder.spool.standing import standing
 from recorder.spool.watermark import durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from recorder.clock import Mapping
+    from recorder.export.mcap_file import McapTable
+    from recorder.export.tables import CsvTable, ParquetTable
     from recorder.schema import LaneSchema
     from recorder.spool.spool import Spool
     from recorder.spool.watermark import Watermark
 
     Segments = list[tuple[Path, int]]
     Progress = Callable[[int, int], None]
+    Begin = Callable[[Path, LaneSchema], ParquetTable | CsvTable | McapTable]
 
 
 @dataclass
@@ -106,37 +110,34 @@ def export_session(
         spool: where the session lies; it is only read.
         session_id: the whole id.
         directory: where to write; made if absent, must be empty.
-        form: ``parquet`` or ``csv``.
+        form: ``parquet``, ``csv`` or ``mcap``.
         water: the watermark where a recorder may be writing this session; None for a pulled card.
         progress: called with the bytes of segments that are done and the bytes in all.
 
     Raises:
-        RecorderError: the directory is not empty, or the form is not known.
+        RecorderError: the directory is not empty, or the form is not known, or needs a library
+            that is not installed.
         SpoolError: there is no such session.
         OSError: the disk did not take it.
     """
     if form not in FORMATS:
         raise RecorderError(f"unknown form {form!r}; known are {', '.join(FORMATS)}")
-    session = final_session(_upload_dir(spool) / session_id) or spool.session(session_id)
+    entries = spool.entries(session_id)
+    session = standing(spool, session_id, entries).session
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         raise RecorderError(f"{directory}: is not empty; an export needs a folder of its own")
     mapping = time_model(spool, session).mapping(*session.span_boot_ns)
     segments = {lane: durable(spool, session_id, lane, water) for lane in spool.lanes(session_id)}
     count = _Count(sum(end for found in segments.values() for _, end in found), progress)
-    lanes = [_Lane(lane, directory, form, mapping, count) for lane in segments]
-    written = [lane.write(segments[lane.found.lane]) for lane in lanes]
+    marks = [{"utc_ns": mapping.utc_ns(one["boot_ns"]), **one} for one in marks_in(entries)]
+    with closing(FORMATS[form](directory)) as files:
+        lanes = [_Lane(lane, directory, files.table, mapping, count) for lane in segments]
+        written = [lane.write(segments[lane.found.lane]) for lane in lanes]
+        files.conclude({**session.to_dict(), "marks": marks})
     export = Export(directory, mapping.source, mapping.uncertainty_ns, written)
-    marks = [
-        {"utc_ns": mapping.utc_ns(one["boot_ns"]), **one}
-        for one in marks_in(spool.entries(session_id))
-    ]
     _write_record({**session.to_dict(), "marks": marks}, export)
     return export
-
-
-def _upload_dir(spool: Spool) -> Path:
-    return spool.directory.parent / "upload"
 
 
 def _write_record(record: dict[str, Any], export: Export) -> None:
@@ -167,11 +168,11 @@ class _Lane:
     """One lane's way into its files."""
 
     def __init__(
-        self, lane: str, directory: Path, form: str, mapping: Mapping, count: _Count
+        self, lane: str, directory: Path, table: Begin, mapping: Mapping, count: _Count
     ) -> None:
         self.found = LaneExport(lane)
         self._directory = directory
-        self._table = FORMATS[form]
+        self._table = table
         self._mapping = mapping
         self._count = count
         self._next_seqno: dict[int, int] = {}  # by ring epoch

@@ -1,17 +1,20 @@
-"""Where record batches go: a Parquet file, or a CSV file with the pictures beside it."""
+"""Where record batches go: Parquet files, CSV files with the pictures beside them, or MCAP."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from recorder.columns import arrow_schema
+from recorder.export.mcap_file import McapFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recorder.schema import LaneSchema
 
 _SUFFIXES = {"jpeg": ".jpg"}
@@ -101,8 +104,30 @@ def _flat(table: pa.Table) -> pa.Table:
     return table
 
 
-#: Formats of an export, by name.
-FORMATS: dict[str, type[ParquetTable] | type[CsvTable]] = {
-    "parquet": ParquetTable,
-    "csv": CsvTable,
+class Files:
+    """A file for each lane.
+
+    Args:
+        kind: of the files.
+    """
+
+    def __init__(self, kind: type[ParquetTable] | type[CsvTable]) -> None:
+        self._kind = kind
+
+    def table(self, stem: Path, schema: LaneSchema) -> ParquetTable | CsvTable:
+        """Begin a lane's file; `UnmappableError` if its rows cannot become its ontology."""
+        return self._kind(stem, schema)
+
+    def conclude(self, record: dict[str, Any]) -> None:
+        """Do nothing: the session record lies beside them."""
+
+    def close(self) -> None:
+        """Do nothing; each is closed for itself."""
+
+
+#: Formats of an export by name, each with what makes it in a directory.
+FORMATS: dict[str, Callable[[Path], Files | McapFile]] = {
+    "parquet": lambda _: Files(ParquetTable),
+    "csv": lambda _: Files(CsvTable),
+    "mcap": McapFile,
 }

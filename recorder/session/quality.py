@@ -24,7 +24,8 @@ class Quality:
 
     Args:
         value: 0.0 to 1.0, floored to 4 decimals: 1.0 only when nothing at all is missing.
-        basis: ``default`` (nothing is known yet), ``no_data``, ``held`` or ``delivered``.
+        basis: ``default`` (nothing came, and nothing was due so far), ``no_data``, ``held`` or
+            ``delivered``.
         least: completeness of the worst required lane (of any, if none is), floored alike.
         least_lane: that lane's name, empty if there is none.
         lower: `value` if the worst happened in the time that nobody can account for.
@@ -62,9 +63,11 @@ def quality(lanes: Sequence[LaneLedger], *, delivered: bool, unaccounted_ns: int
         Mean over lanes of held / expected (or delivered / expected), and its bounds.
     """
     counted = [lane for lane in lanes if _counts(lane, delivered=delivered)]
-    if not any(lane.stored for lane in lanes):
-        empty = Quality(0.0, "no_data", 0.0, counted[0].name if counted else "", 0.0)
-        return empty if delivered else Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
+    is_empty = not any(lane.stored for lane in lanes)
+    if is_empty and delivered:
+        return Quality(0.0, "no_data", 0.0, counted[0].name if counted else "", 0.0)
+    if is_empty and not counted:  # nothing was due so far
+        return Quality(DEFAULT_QUALITY, "default", 0.0, "", 0.0)
     if not counted:  # nothing but events
         return Quality(1.0, "delivered" if delivered else "held", 1.0, "", 1.0)
     shares = [(one.weight, *_share(one, delivered=delivered)) for one in counted]

@@ -14,6 +14,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from recorder.booking import START_ALLOWANCE_NS
 from recorder.spool.counts import Counts
 from recorder.spool.left_in_ring import left_in_ring
 
@@ -50,6 +51,8 @@ class Account:
         self._at: dict[int, Counts] = {}
         self._positions: dict[int, int] = {}
         self._absent = 0
+        #: Samples that came late, of a time of which the session before counted them as absent.
+        self._overdue = 0
         self._left: list[dict[str, Any]] = []
 
     def enter(self, headers: list[record.Header], base: Counts | None) -> None:
@@ -111,11 +114,23 @@ class Account:
         account.expected += now.expected - last.expected
         account.acquired += acquired
         account.lost_source += lost.source
-        account.lost_absent += lost.absent
+        self._count_absent(lost.absent)
         account.lost_broken += lost.broken
         account.lost_ring += lost.ring
         self._at[now.epoch] = now
         return acquired, lost
+
+    def _count_absent(self, slots: int) -> None:
+        """Count absent slots; less than none where samples came late that had been counted so.
+
+        What the session before counted stays its loss; in this one these were due when they came.
+        """
+        account = self.ledger
+        absent = account.lost_absent - self._overdue + slots
+        overdue = max(-absent, 0)
+        account.lost_absent = absent + overdue
+        account.expected += overdue - self._overdue
+        self._overdue = overdue
 
     @contextlib.contextmanager
     def ahead(self, ring: RingReader) -> Iterator[None]:
@@ -124,14 +139,31 @@ class Account:
         if last is None or head.position < last.position:
             yield  # nothing was taken from it so far, or the lane died before it noted its counts
             return
-        kept = replace(self.ledger)
+        kept, overdue = replace(self.ledger), self._overdue
         self.ledger.in_ring += self._take_head(ring, last, head)
         try:
             yield
         finally:
-            self._at[ring.epoch] = last
+            self._at[ring.epoch], self._overdue = last, overdue
             for key in ("expected", "acquired", "in_ring", "lost_damaged", *_LANE_LOSSES):
                 setattr(self.ledger, key, getattr(kept, key))
+
+    @contextlib.contextmanager
+    def awaited(self, now_boot_ns: int) -> Iterator[None]:
+        """Let the ledger hold, meanwhile, what was due so far from a lane that never came."""
+        kept = self.ledger.expected, self.ledger.lost_absent, self._absent
+        if not self.is_begun:
+            begin_boot_ns = self._settled_boot_ns - START_ALLOWANCE_NS
+            self.count_absence(None, begin_boot_ns, now_boot_ns)
+        try:
+            yield
+        finally:
+            self.ledger.expected, self.ledger.lost_absent, self._absent = kept
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the lane said anything so far."""
+        return bool(self._at)
 
     def restore(self, counts: Counts) -> None:
         """Take up where an epoch's account began, from the journal."""
@@ -205,8 +237,8 @@ class Account:
         account = self.ledger
         if head is not None and head.ended_boot_ns >= begin_boot_ns:
             return
-        if not account.rate_hz:
-            return  # events come when they come
+        if not account.rate_hz or (head is None and self.is_begun):
+            return  # events come when they come; of a ring that was removed nobody knows
         period_ns = (head.period_ns if head else 0) or 1e9 / account.rate_hz
         if head is not None and head.boot_ns >= begin_boot_ns:
             slots = int((end_boot_ns - head.boot_ns) // period_ns) - 1
@@ -217,7 +249,7 @@ class Account:
         if slots > 0:
             self._absent += slots
             account.expected += slots
-            account.lost_absent += slots
+            self._count_absent(slots)
 
     def close(self) -> None:
         """Journal what no record tells, at the recording's end."""

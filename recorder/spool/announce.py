@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder import __version__
+from recorder.box.identity import settle
 from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
-from recorder.devices import driver_class, make_driver
+from recorder.devices import declared
 from recorder.errors import SpoolError
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool.dependencies import content_id, content_of
 from recorder.spool.said import join
+from recorder.spool.spool import Spool
 
 if TYPE_CHECKING:
     from recorder.config import Config
@@ -61,7 +62,7 @@ def new_session(config: Config, store: Dependencies, said: Said, predecessor: st
         heartbeat_s=chosen.heartbeat_s,
         announced_boot_ns=boot_ns(),
         lanes=[
-            LaneLedger(one.name, one.required, one.weight, make_driver(one).rate_hz)
+            LaneLedger(one.name, one.required, one.weight, declared(one).rate_hz)
             for one in config.lanes
         ],
     )
@@ -72,8 +73,17 @@ def new_session(config: Config, store: Dependencies, said: Said, predecessor: st
     join(session.dependencies, named)
     join(session.dependencies, _documents(config, store))
     said.apply(session)
+    who = settle(config, lambda: _newest(config))
+    session.vehicle = who.name
+    session.details.setdefault("box", who.box)
     session.dependencies_missing = store.missing(session.dependencies)
     return session
+
+
+def _newest(config: Config) -> int:
+    """Return the running number of the newest session in the spool, 0 if there is none."""
+    spool = Spool.current(config.spool_dir)
+    return max(map(spool.number, spool.session_ids()), default=0)
 
 
 def _kept(store: Dependencies, kind: str, content: bytes) -> str:
@@ -96,16 +106,16 @@ def _named(store: Dependencies, kind: str, name: str) -> str:
 def _documents(config: Config, store: Dependencies) -> dict[str, list[str]]:
     """Return what the lanes' drivers name (``calibration`` of lane imu is ``calibration_imu``)."""
     files = {
-        f"{kind}_{lane.name}": str(file)
+        f"{kind}_{lane.name}": file
         for lane in config.lanes
-        for kind, file in make_driver(lane).documents.items()
+        for kind, file in declared(lane).documents.items()
     }
     return {kind: [_named(store, kind, file)] for kind, file in files.items()}
 
 
 def _software(config: Config) -> bytes:
     """Return what records, as JSON: versions, and the digest of each driver's source."""
-    drivers = {one.driver: _source_digest(one.driver) for one in config.lanes}
+    drivers = {one.driver: _digest(declared(one).source) for one in config.lanes}
     facts = {
         "recorder": __version__,
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -115,9 +125,8 @@ def _software(config: Config) -> bytes:
     return json.dumps(facts, sort_keys=True, indent=1).encode()
 
 
-def _source_digest(driver: str) -> str:
-    file = sys.modules[driver_class(driver).__module__].__file__
+def _digest(file: str) -> str:
     try:
-        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
+        return content_id(Path(file).read_bytes()).removeprefix("sha256:")
     except OSError:
         return ""

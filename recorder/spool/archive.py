@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
 from recorder.errors import NotMountedError, SpoolError
+from recorder.ring_files import running
+from recorder.spool import takeover
 from recorder.spool.announce import new_session
 from recorder.spool.counts import counts_in
 from recorder.spool.dependencies import Dependencies
@@ -25,13 +27,12 @@ from recorder.spool.recording import Recording
 from recorder.spool.said import Said
 from recorder.spool.session_time import is_of_this_boot, tell_time, time_model
 from recorder.spool.spool import Spool
-from recorder.spool.takeover import left_running, rolled_over, tell_of_rings_gone, why_over
 from recorder.spool.timekeeper import Timekeeper
 from recorder.spool.volume import is_alone
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from recorder.config import Config
     from recorder.ring import RingReader
@@ -50,7 +51,7 @@ class Archive:
         own: the session that this process recorded before it lost the disk, if it did.
         was_own: whether the file system was the recorder's own before it was lost: another one
             that lies in its place is none.
-        is_recording: whether a session is to be recorded, if none goes on.
+        is_recording: whether a session is to be recorded, if none goes on and nobody stopped it.
 
     Raises:
         NotMountedError: the partition is not there.
@@ -72,45 +73,37 @@ class Archive:
         self.dependencies = Dependencies(config.dependencies_dir)
         #: What people said of the recording that goes on, and the session that it was last in.
         self.said = Said()
-        self._predecessor = ""
-        self._next_beat_ns = 0
+        self._predecessor, self._next_beat_ns = "", 0
+        #: Whether somebody stopped the recording by hand, and nobody began one since.
+        self.is_held = False
         self.recording: Recording | None = None
-        marker = config.spool.marker
-        if marker and not (config.spool.directory / marker).exists():
-            raise NotMountedError(
-                f"{config.spool.directory}: not mounted (it has no file {marker})"
-            )
+        _must_be_mounted(config, was_own=False)
         self.spool = Spool.make_beside(config.spool_dir)
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, self.spool.hold())
             _must_be_mounted(config, was_own=was_own)  # once more, and now nobody can unmount it
             opened.callback(self.spool.volume.close)
             self.room = Room(self.spool, config)
-            is_feeding = config.clock.chrony_socket is not None
             anchors = self.spool.anchors_path(boot_id().hex())
-            self.time = Timekeeper(anchors, is_feeding=is_feeding)
+            self.time = Timekeeper(anchors, is_feeding=config.clock.chrony_socket is not None)
             opened.callback(self.time.close)
-            opened.callback(self._let_go)
+            opened.callback(lambda: self.recording.close() if self.recording else None)
             if self.free_bytes() < floor_bytes(config):
                 # A disk that is full could not even take what a recording begins with.
                 self.room.keep(None, ["journal"])
             self.recording = self._take_over(own)
             if self.recording is not None:
                 _trust(self.recording).publish(config.watermark_file)
-            elif is_recording:
+            elif is_recording and not self.is_held:
                 self.announce()
             self._opened = opened.pop_all()
-
-    def _let_go(self) -> None:
-        if self.recording is not None:
-            self.recording.close()
 
     def _take_over(self, own: str) -> Recording | None:
         """End what other boots and dead processes left; go on with a session of this boot."""
         water = Watermark.read(self._config.watermark_file)
         going_on: Recording | None = None
-        left = list(left_running(self.spool))
-        self._go_on_from(rolled_over(self.spool))
+        left = list(takeover.left_running(self.spool))
+        self._go_on_from(takeover.newest_ended(self.spool))
         for path in unknown(self.spool, [one.id for one in left]):
             log.warning("%s: not the recorder's; left alone", path)
         for session in left:
@@ -125,11 +118,11 @@ class Archive:
             entries = self.spool.entries(session.id)
             if is_of_this_boot(session):
                 self._bases.update(counts_in(entries, {"base"}))
-                tell_of_rings_gone(recording, self._config.rings_dir)
+                takeover.tell_of_rings_gone(recording, self._config.rings_dir)
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
             lanes = [one.name for one in self._config.lanes]
-            reason = None if session.id == own else why_over(session, lanes)
+            reason = None if session.id == own else takeover.why_over(session, lanes)
             if reason is None:
                 going_on = recording
                 self.said = Said.of(entries)
@@ -150,11 +143,15 @@ class Archive:
         log.warning("session %s was left behind: ended as %s", session.id, reason)
 
     def _go_on_from(self, before: Session | None) -> None:
-        """Take over from a session that was to be followed when its process died."""
+        """Take over from the newest session, if its recording had ended when its process died."""
         if before is None:
             return
         entries = self.spool.entries(before.id)
-        self._predecessor, self.said = before.id, Said.of(entries)
+        said = Said.of(entries)
+        if before.end_reason != "roll_over":
+            self.said, self.is_held = said.left(), takeover.is_held(self.spool, before)
+            return
+        self._predecessor, self.said = before.id, said
         for epoch, counts in counts_in(entries, {"base", "behind"}).items():
             self._bases.setdefault(epoch, counts)
 
@@ -167,6 +164,7 @@ class Archive:
 
     def announce(self) -> Recording:
         """Begin a session; durable on return."""
+        self._release()
         session = new_session(self._config, self.dependencies, self.said, self._predecessor)
         plain = json.loads(to_json(self._config))
         size = self._config.spool.segment_bytes
@@ -175,7 +173,7 @@ class Archive:
         Watermark(session.id).publish(self._config.watermark_file)
         for entry in self.said.opening(boot_ns()):
             self.recording.note(entry)
-        self._next_beat_ns = 0
+        self._next_beat_ns, self.is_held = 0, False
         log.info("session %s announced", session.id)
         for kind, ids in session.dependencies_missing.items():
             log.warning("it needs %s, not in the store: %s", kind, ", ".join(ids))
@@ -228,8 +226,8 @@ class Archive:
         for text in [text for one in session.lanes for text in one.imbalances()]:
             log.error("the ledger does not balance: %s", text)
 
-    def roll_over(self) -> None:
-        """Follow a session that is old enough by a new one."""
+    def roll_over(self, rings: Sequence[RingReader] = ()) -> None:
+        """Follow a session that is old enough by a new one; `rings` are all there are."""
         recording = self.recording
         if recording is None or recording.session.state.name == "waiting":
             return
@@ -238,29 +236,26 @@ class Archive:
         most_bytes = self._config.session.roll_over_bytes
         taken_bytes = sum(one.taken_bytes for one in recording.lanes.values())
         if is_old or 0 < most_bytes <= taken_bytes:
-            self.end("roll_over")
+            self.end("roll_over", rings)
             self.announce()
 
-    def end(
-        self,
-        reason: str,
-        rings: Sequence[RingReader] = (),
-        running: Collection[str] = (),
-    ) -> None:
+    def end(self, reason: str, rings: Sequence[RingReader] = ()) -> None:
         """End the session that is being recorded, if any; durable on return.
 
         Args:
             reason: why (`recorder.session.session`).
             rings: every ring there is.
-            running: lanes whose process runs.
         """
         recording = self.recording
         if recording is None:
+            if reason == "shutdown":
+                self._release()
             return
+        going_on = running(self._config.rings_dir)
+        if reason == "roll_over":  # a lane that is away is still due: the next session counts it
+            going_on += [one.schema.lane for one in rings]
         try:
-            if reason != "roll_over":
-                # At a roll-over a lane that is away is still due: the next session counts it.
-                recording.close_accounts(rings, running)
+            recording.close_accounts(rings, going_on)
             self._beat(recording)
             self.time.journal.sync()
             recording.end(reason, is_destination=self._is_destination)
@@ -269,13 +264,18 @@ class Archive:
         self.room.stock.follow(recording.session.id)
         # Only now: what was taken and did not become durable is still the rings'.
         self._bases.update(recording.behind())
-        self.recording = None
-        session = recording.session
-        is_next = reason == "roll_over"
-        self._predecessor, self.said = (session.id, self.said) if is_next else ("", Said())
+        self.recording, session = None, recording.session
+        is_next, self.is_held = reason == "roll_over", reason == "operator"
+        self._predecessor = session.id if is_next else ""
+        self.said = self.said if is_next else self.said.left()
         log.info("session %s: recording ended (%s)", session.id, reason)
         if lost := sum(one.lost_write for one in session.lanes):
             log.warning("session %s: %d samples could not be written", session.id, lost)
+
+    def _release(self) -> None:
+        """Journal that what somebody stopped by hand does not stay so; durable on return."""
+        if self.is_held:
+            self.room.spend_on(lambda: takeover.let_go(self.spool))
 
     def free_bytes(self) -> int:
         """Return how much may still be written."""

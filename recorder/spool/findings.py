@@ -67,12 +67,14 @@ class SessionCheck:
             read.
         recording: ``running`` or ``stopped``, empty alike.
         lanes: its lanes.
+        given_up: samples that went since its state became terminal; the state stays.
         problems: what is wrong with its journal, one sentence each.
     """
 
     id: str
     state: str = ""
     recording: str = ""
+    given_up: int = 0
     lanes: list[LaneCheck] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from recorder.clock import boot_ns
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -44,9 +46,15 @@ def left_in_ring(ring: RingReader, begin: int, end: int) -> Left:
 
 @contextlib.contextmanager
 def counted(lanes: Mapping[str, LaneLog], rings: Sequence[RingReader]) -> Iterator[None]:
-    """Let the ledgers of a recording hold, meanwhile, what lies between its lanes and the disk."""
+    """Let the ledgers of a recording hold, meanwhile, what lies between its lanes and the disk.
+
+    And what is due from lanes that have no ring: nobody else would say that they are missing.
+    """
+    mine = [ring for ring in rings if ring.schema.lane in lanes]
+    missing = lanes.keys() - {ring.schema.lane for ring in mine}
     with contextlib.ExitStack() as stack:
-        for ring in rings:
-            if ring.schema.lane in lanes:
-                stack.enter_context(lanes[ring.schema.lane].account.ahead(ring))
+        for ring in mine:
+            stack.enter_context(lanes[ring.schema.lane].account.ahead(ring))
+        for name in missing:
+            stack.enter_context(lanes[name].account.awaited(boot_ns()))
         yield

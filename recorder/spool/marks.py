@@ -3,7 +3,8 @@
 A mark is an entry of its session's journal and a row of `recorder/marks` on the server: `boot_ns`,
 `label`, `cause` (``operator``, or the rule that set it), `before_s` and `after_s`. What was, and
 will be, recorded in its window is pinned, which also brings its session to the front of the
-upload.
+upload. A session that begins while the window goes on has the mark too, with the id of the
+`session` that it was set in.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def mark(
     facts = {"boot_ns": now, "label": label, "cause": cause}
     facts |= {"before_s": before_s, "after_s": after_s}
     recording.note({"entry": "mark", **facts})
-    archive.said.note_mark(facts)
+    archive.said.note_mark({**facts, "session": recording.session.id})
     return {"id": recording.session.id, **facts, "unpinned": _pin(archive, now, before_s, after_s)}
 
 

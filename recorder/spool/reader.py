@@ -6,9 +6,9 @@ is read is bounded by the durable lengths that `recorder.spool.watermark.durable
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recorder import record
 from recorder.errors import DamagedError
 from recorder.spool.segment import SegmentReader
 
@@ -20,36 +20,40 @@ if TYPE_CHECKING:
     from recorder.schema import LaneSchema
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A place between two records of a lane: offset `offset` of the segment `file`."""
 
     file: str
     offset: int
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """One record where it lies.
 
     Args:
         file: name of its segment.
         begin: offset of its first byte.
         schema: what its rows are.
-        header: what it says of itself.
+        fields: what it says of itself, as `record.unpack_fields` gives it.
         payload: its bytes, valid only until the next record is asked for.
     """
 
     file: str
     begin: int
     schema: LaneSchema
-    header: Header
+    fields: tuple[Any, ...]
     payload: memoryview
+
+    @property
+    def header(self) -> Header:
+        """The same as `fields`, by names; it is made at each call."""
+        return record.header_of(self.fields)
 
     @property
     def end(self) -> Point:
         """The point behind the record."""
-        return Point(self.file, self.begin + self.header.size_bytes)
+        size_bytes = record.HEADER_BYTES + self.fields[record.PAYLOAD_BYTES]
+        return Point(self.file, self.begin + size_bytes)
 
 
 def read_from(
@@ -76,14 +80,18 @@ def read_from(
             yield from _tolerant(path, end_bytes, None)
 
 
-def read_piece(path: Path, begin: int, end: int) -> Iterator[Stored]:
-    """Yield every valid record of one segment between two offsets.
+def read_piece(path: Path, begin: int, end: int) -> Iterator[tuple[tuple[Any, ...], memoryview]]:
+    """Yield values (`record.unpack_fields`) and payload of one segment's records.
+
+    Of every valid one between two offsets.
 
     Raises:
         DamagedError: the segment's head does not verify.
         FileNotFoundError: the segment was given up.
     """
-    yield from _read(path, end, begin)
+    with SegmentReader(path, end) as segment:
+        for _, fields, payload in segment.walk(begin):
+            yield fields, payload
 
 
 def _tolerant(path: Path, end_bytes: int, begin: int | None) -> Iterator[Stored]:
@@ -95,6 +103,7 @@ def _tolerant(path: Path, end_bytes: int, begin: int | None) -> Iterator[Stored]
 
 def _read(path: Path, end_bytes: int, begin: int | None) -> Iterator[Stored]:
     with SegmentReader(path, end_bytes) as segment:
-        for offset, header, payload in segment.records(begin):
+        name, schema = path.name, segment.head.schema
+        for offset, fields, payload in segment.walk(begin):
             with payload:
-                yield Stored(path.name, offset, segment.head.schema, header, payload)
+                yield Stored(name, offset, schema, fields, payload)

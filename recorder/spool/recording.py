@@ -247,7 +247,7 @@ class Recording:
 
         Args:
             rings: every ring there is, each lane's oldest first.
-            running: lanes whose process runs; what they hold goes into the next session.
+            running: lanes that go on: what they hold, and owe, goes into the next session.
         """
         now = boot_ns()
         for name, lane in self.lanes.items():
@@ -275,6 +275,7 @@ class Recording:
             lane.account.close()
         for counts in self.behind().values():
             self._journal.append({"entry": "behind", **counts.to_dict()})
+        self._journal.append({"entry": "ended", "reason": reason, "boot_ns": boot_ns()})
         self.session.stop(reason)
         if is_destination:
             for one in self.session.lanes:

@@ -2,7 +2,7 @@
 
 It is journalled with the session as it is said, comes back from there when the process that
 records has died, and goes over to the next session when one is rolled over: it is still the same
-drive. A recording that is started anew begins without it.
+drive. A recording that is started anew begins without it, but for marks whose windows go on.
 """
 
 from __future__ import annotations
@@ -28,21 +28,24 @@ class Said:
         identifier: template of the name, or empty: the configuration's.
         details: facts beside those of the configuration.
         dependencies: type to ids, beside those of the configuration.
-        marked_to_boot_ns: end of the marks' windows, CLOCK_BOOTTIME; 0: there is none.
+        marks: those whose windows went on when the newest of them was set, as they are journalled,
+            each with the `session` that it was set in.
     """
 
     identifier: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     dependencies: dict[str, list[str]] = field(default_factory=dict)
-    marked_to_boot_ns: int = 0
+    marks: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, entries: Iterable[dict[str, Any]]) -> Said:
         """Read it back from a session's journal."""
-        found = cls()
+        found, own = cls(), ""
         for one in entries:
-            if one["entry"] == "mark":
-                found.note_mark(one)
+            if one["entry"] == "session":
+                own = one["session"]["id"]
+            elif one["entry"] == "mark":
+                found.note_mark({"session": own, **one})
             elif one["entry"] == "command" and one.get("command") == "set":
                 found.take(one)
         return found
@@ -52,12 +55,13 @@ class Said:
         self.identifier = words.get("identifier") or self.identifier
         self.details.update(words.get("details") or {})
         join(self.dependencies, words.get("dependencies") or {})
-        self.marked_to_boot_ns = max(self.marked_to_boot_ns, words.get("marked_to_boot_ns") or 0)
 
     def note_mark(self, mark: dict[str, Any]) -> None:
-        """Take a mark, as it is journalled."""
-        end_boot_ns = mark["boot_ns"] + round(mark.get("after_s", 0) * _S_NS)
-        self.marked_to_boot_ns = max(self.marked_to_boot_ns, end_boot_ns)
+        """Take a mark, as it is journalled, with the `session` that it was set in."""
+        self.marks = [*self._marks_at(mark["boot_ns"]), mark]
+
+    def _marks_at(self, boot_ns: int) -> list[dict[str, Any]]:
+        return [one for one in self.marks if end_of(one) > boot_ns]
 
     def apply(self, session: Session) -> None:
         """Say it of a session; its name follows when its time is told."""
@@ -72,17 +76,27 @@ class Said:
             "identifier": self.identifier,
             "details": self.details,
             "dependencies": self.dependencies,
-            "marked_to_boot_ns": self.marked_to_boot_ns,
         }
 
     def opening(self, now_boot_ns: int) -> list[dict[str, Any]]:
-        """Return what a session that follows another begins with, for its journal.
+        """Return what a session that follows begins with, for its journal.
 
-        A mark's window that goes on is kept in it too.
+        A mark whose window goes on is named in it too, and that window is kept.
         """
-        words = [] if self == Said() else [self.to_entry()]
-        is_on = self.marked_to_boot_ns > now_boot_ns
-        return [*words, Pin(None, self.marked_to_boot_ns).to_entry()] if is_on else words
+        is_said = bool(self.identifier or self.details or self.dependencies)
+        words = [self.to_entry()] if is_said else []
+        marks = self._marks_at(now_boot_ns)
+        pins = [Pin(None, max(map(end_of, marks))).to_entry()] if marks else []
+        return [*words, *({**one, "entry": "mark"} for one in marks), *pins]
+
+    def left(self) -> Said:
+        """Return what goes over to a recording that is started anew: marks whose windows go on."""
+        return Said(marks=self.marks)
+
+
+def end_of(mark: Mapping[str, Any]) -> int:
+    """Return where the window of a mark ends, CLOCK_BOOTTIME."""
+    return int(mark["boot_ns"] + round(mark.get("after_s", 0) * _S_NS))
 
 
 def join(named: dict[str, list[str]], more: Mapping[str, Sequence[str]]) -> None:

@@ -48,7 +48,7 @@ import errno
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder import record
 from recorder.errors import DamagedError
@@ -221,57 +221,59 @@ class SegmentReader:
         self.head, self.begin_bytes = _checked(path, raw), begin_of(raw)
         self._window = Window(path, end_bytes)
         self._end = self._window.end_bytes
+        self._ahead = self.head.first_position - self.begin_bytes
 
     def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
-        """Yield offset, header and payload of every valid record; damage is passed over.
+        """Yield offset, header and payload of every valid record from an offset on (None: of all).
 
-        Args:
-            offset: where to begin, in the file; None: at the first record.
+        Damage is passed over.
         """
-        for begin, found in self.scan(offset):
-            if isinstance(found, record.Header):
-                payload = begin + record.HEADER_BYTES
-                yield begin, found, self._window.get(payload, payload + found.payload_bytes)
+        for begin, fields, payload in self.walk(offset):
+            yield begin, record.header_of(fields), payload
+
+    def walk(self, offset: int | None = None) -> Iterator[tuple[int, tuple[Any, ...], memoryview]]:
+        """Yield the same with a header's plain values (`record.unpack_fields`): half the cost."""
+        at = self.begin_bytes if offset is None else offset
+        while at < self._end:
+            found = self._valid_at(at)
+            if found is None:
+                at = self._next_valid(at + 1) or self._end
+                continue
+            yield at, *found
+            at += record.HEADER_BYTES + found[0][record.PAYLOAD_BYTES]
 
     def scan(self, offset: int | None = None) -> Iterator[tuple[int, record.Header | Hole]]:
-        """Yield offset and header of every valid record, and every hole between them.
+        """Yield offset and header of every valid record, and every hole between them, likewise."""
+        end = self.begin_bytes if offset is None else offset
+        for begin, fields, _ in self.walk(end):
+            if begin > end:
+                yield end, Hole(end, begin - end, is_tail=False)
+            yield begin, record.header_of(fields)
+            end = begin + record.HEADER_BYTES + fields[record.PAYLOAD_BYTES]
+        torn_bytes = self._used_end(end) - end
+        if torn_bytes:
+            yield end, Hole(end, torn_bytes, is_tail=True)
 
-        Args:
-            offset: where to begin, in the file; None: at the first record.
-        """
-        offset = self.begin_bytes if offset is None else offset
-        while offset < self._end:
-            header = self.record_at(offset)
-            if header is not None:
-                yield offset, header
-                offset += header.size_bytes
-                continue
-            next_offset = self._next_valid(offset + 1)
-            size = (next_offset or self._used_end(offset)) - offset
-            if size:
-                yield offset, Hole(offset, size, next_offset is None)
-            if next_offset is None:
-                return
-            offset = next_offset
-
-    def record_at(self, offset: int) -> record.Header | None:
-        """Return the header of the valid record at an offset, or None."""
-        if offset + record.HEADER_BYTES > self._end:
+    def _valid_at(self, offset: int) -> tuple[tuple[Any, ...], memoryview] | None:
+        """Return the header's values and the payload of the valid record at an offset, or None."""
+        begin = offset + record.HEADER_BYTES
+        if begin > self._end:
             return None
-        raw = self._window.get(offset, offset + record.HEADER_BYTES)
-        header = record.unpack(raw)
-        position = self.head.first_position + offset - self.begin_bytes
-        if header is None or header.epoch != self.head.epoch or header.position != position:
+        fields = record.unpack_fields(self._window.get(offset, begin))
+        place = fields[record.EPOCH : record.POSITION + 1]
+        end = begin + fields[record.PAYLOAD_BYTES]
+        if place != (self.head.epoch, offset + self._ahead) or not record.is_plausible(fields):
             return None
-        end = offset + header.size_bytes
         if end > self._end:
             return None
         whole = self._window.get(offset, end)
-        return header if record.verifies(raw, header, [whole[record.HEADER_BYTES :]]) else None
+        payload = whole[record.HEADER_BYTES :]
+        crc = zlib.crc32(payload, zlib.crc32(whole[: record.CRC_OFFSET]))
+        return (fields, payload) if crc == fields[record.CRC] else None
 
     def _next_valid(self, offset: int) -> int | None:
         while (offset := self._window.find(record.MAGIC, offset, self._end)) >= 0:
-            if self.record_at(offset) is not None:
+            if self._valid_at(offset) is not None:
                 return offset
             offset += 1
         return None

@@ -16,6 +16,7 @@ Entries of a session's journal, by ``entry``:
     behind      a ring's counts where this session stopped taking from it
     command     what was asked for over the socket
     config      the resolved configuration
+    ended       its recording ended: why, and when (CLOCK_BOOTTIME)
     epoch       a lane's counts when the session began to take from a ring
     evicted     a segment that was given up, or several in a row (`recorder.spool.compaction`)
     mark        a moment that somebody wants to find again

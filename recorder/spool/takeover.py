@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from recorder import record
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.ring import SUFFIX
+from recorder.spool import journal
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 #: A session of this boot whose last heartbeat is older than three periods and this is given up.
 STALE_SLACK_S = 5.0
+_LET_GO = "let_go"
 
 
 def left_running(spool: Spool) -> Iterator[Session]:
@@ -42,11 +45,8 @@ def left_running(spool: Spool) -> Iterator[Session]:
             yield session
 
 
-def rolled_over(spool: Spool) -> Session | None:
-    """Return the newest session, if another was to follow it; else None.
-
-    The process that rolled it over died before it could begin the next one.
-    """
+def newest_ended(spool: Spool) -> Session | None:
+    """Return the newest session, if its recording ended in this boot; else None."""
     session_id = next(reversed(spool.session_ids()), None)
     if session_id is None:
         return None
@@ -54,8 +54,34 @@ def rolled_over(spool: Spool) -> Session | None:
         session = spool.session(session_id)
     except (SpoolError, OSError):
         return None
-    is_followed = session.end_reason == "roll_over" and is_of_this_boot(session)
-    return session if is_followed else None
+    is_over = session.recording == "stopped" and is_of_this_boot(session)
+    return session if is_over else None
+
+
+def is_held(spool: Spool, newest: Session) -> bool:
+    """Tell whether somebody stopped the newest recording by hand, and nothing recorded since.
+
+    Then nothing is recorded until somebody asks for it: a process that dies changes nothing. One
+    that was told to end does (`let_go`).
+
+    Args:
+        spool: the spool.
+        newest: what `newest_ended` gave.
+    """
+    said = journal.newest(spool.journal_path(newest.id), "command") or {}
+    return newest.end_reason == "operator" and said.get("command") != _LET_GO
+
+
+def let_go(spool: Spool) -> None:
+    """Journal that it is to record again, or that it was told to end; durable on return.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    newest = newest_ended(spool)
+    if newest is not None:
+        with contextlib.closing(journal.Journal(spool.journal_path(newest.id))) as log_of_it:
+            log_of_it.record({"entry": "command", "command": _LET_GO})
 
 
 def why_over(session: Session, lanes: Sequence[str]) -> str | None:

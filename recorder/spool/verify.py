@@ -16,9 +16,9 @@ from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
 from recorder.spool.leftovers import unknown
 from recorder.spool.names import segments_in
-from recorder.spool.receipts import final_session
 from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
 from recorder.spool.spool import Spool, listed
+from recorder.spool.standing import standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,6 @@ class _Verifier:
         self._spool = spool
         self._progress = progress
         self._found = SpoolCheck(str(spool.directory))
-        self._upload_dir = spool.directory.parent / "upload"
         lanes = spool.directory.glob("sessions/*/*")
         files = [path for lane in lanes for path in segments_in(lane)]
         self._bytes_in_all = sum(path.stat().st_size for path in files)
@@ -80,8 +79,9 @@ class _Verifier:
         session: Session | None = None
         try:
             session = self._spool.session(session_id)
-            final = final_session(self._upload_dir / session_id) or session
-            found.state, found.recording = final.state.name, session.recording
+            known = standing(self._spool, session_id, entries)
+            found.state, found.recording = known.session.state.name, session.recording
+            found.given_up = sum(known.given_up.values())
         except SpoolError as error:
             found.problems.append(str(error))
         for walk in walks:

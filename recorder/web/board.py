@@ -18,12 +18,11 @@ from recorder import __version__, status
 from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.session.ledger import CAUSES
-from recorder.spool.receipts import final_session
 from recorder.spool.spool import Spool
+from recorder.spool.standing import standing
 from recorder.web.meter import Meter
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from recorder.config import Config, Lane
 
@@ -76,7 +75,8 @@ class Board:
     def _expected(self) -> list[str]:
         lanes = [f"lane-{one.name}" for one in self._config.lanes]
         upload = [] if self._config.upload.mode == "off" else ["upload"]
-        return ["spool", *lanes, *upload]
+        power = ["power"] if self._config.power.inputs else []
+        return ["spool", *lanes, *upload, *power]
 
     def _session(self, sign: Facts, life: Facts) -> Facts | None:
         session = sign.get("session")
@@ -93,7 +93,7 @@ class Board:
             journals = [*spool.directory.glob("sessions/*/journal"), *upload_dir.glob("*")]
             seen = {path: path.stat().st_mtime_ns for path in journals}
             if seen != self._last_session[0]:
-                self._last_session = (seen, _newest(spool, upload_dir))
+                self._last_session = (seen, _newest(spool))
         except (SpoolError, FileNotFoundError):  # no spool there yet, or none that can be read
             return None
         return self._last_session[1]
@@ -152,11 +152,11 @@ class Board:
         }
 
 
-def _newest(spool: Spool, upload_dir: Path) -> Facts | None:
+def _newest(spool: Spool) -> Facts | None:
     ids = spool.session_ids()
     if not ids:
         return None
-    return (final_session(upload_dir / ids[-1]) or spool.session(ids[-1])).to_dict()
+    return standing(spool, ids[-1], spool.entries(ids[-1])).session.to_dict()
 
 
 def _life(sign: Facts | None, now: int) -> Facts:

@@ -6,7 +6,7 @@ is away, the dice say; the audit is told nothing of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from drivers.base import Sample
 from recorder import record
@@ -26,10 +26,17 @@ if TYPE_CHECKING:
 
 #: How often a device loses samples before one, and how many at most; and sends broken ones.
 GAPS, MOST_GAP, BROKEN = 0.1, 4, 0.05
+#: How often a lane looked at the clock before a sample came.
+LOOKED = 0.5
+#: How often it gives late what it kept of a silence, and how many slots of it at most.
+LATE, MOST_KEPT = 0.5, 60
 
 
 class Booked(Producer):
     """A lane without a process, with a device that has a slot every `PERIOD_NS`.
+
+    Attributes:
+        late: samples of all lanes that came late so far.
 
     Args:
         rings: the rings' folder.
@@ -38,6 +45,8 @@ class Booked(Producer):
         dice: say what the device loses.
         wait: lets so many seconds pass.
     """
+
+    late: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -64,9 +73,13 @@ class Booked(Producer):
         assert payload is not None
         booking = self._booking
         booking.state = self.ring.state
+        if self._dice.random() < LOOKED:
+            self.tick()
         slot = self._slot(absent)
         lost = slot > self._behind()
-        if booking.state.boot_ns and self._dice.random() < BROKEN:
+        if slot < self._behind():
+            Booked.late += count
+        elif booking.state.boot_ns and self._dice.random() < BROKEN:
             booking.broken(2)
             slot += 2
         elif self._dice.random() < GAPS:
@@ -81,7 +94,13 @@ class Booked(Producer):
         return fits
 
     def _slot(self, absent: int) -> int:
-        """Return the slot of the next sample: the one behind the last, or that of now."""
+        """Return the slot of the next sample: the one behind the last, or that of now.
+
+        Or one of a silence that has been counted: the device kept it.
+        """
+        kept = min(self.ring.state.silent, MOST_KEPT)
+        if kept and self._dice.random() < LATE:
+            return self._behind() - self._dice.randint(1, kept)
         return max(self._behind(), (boot_ns() - self._origin_ns) // PERIOD_NS) + absent
 
     def _behind(self) -> int:

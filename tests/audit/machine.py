@@ -9,7 +9,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from recorder.audit import audit_spool
 from recorder.spool.spool import Spool
-from tests.audit.booked import BookedWorld
+from tests.audit.booked import Booked, BookedWorld
 from tests.crash import machine
 from tests.crash.machine import Machine, is_alive
 from tests.crash.replacing import replaced
@@ -73,6 +73,7 @@ def run(runs: int, number: int, *, is_shrunk: bool = False) -> None:
         is_shrunk: whether a life that fails is made as short as can be, and printed.
     """
     AuditMachine.tally.clear()
+    late = Booked.late
     AuditMachine.verdict = type(AuditMachine.verdict)()
     kept: dict[str, Any] = {"deadline": None, "database": None, "print_blob": False}
     for done in range(0, runs, 500):
@@ -86,6 +87,7 @@ def run(runs: int, number: int, *, is_shrunk: bool = False) -> None:
         )
         with replaced((machine, "World", BookedWorld)):
             run_state_machine_as_test(seed(number + done)(AuditMachine), settings=chosen)
+    AuditMachine.tally["late samples"] = Booked.late - late
 
 
 def first_difference(runs: int, number: int) -> str:

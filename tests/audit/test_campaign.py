@@ -16,7 +16,14 @@ from tests.recorder.audit.filled import ID, S, filled
 def test_whatever_happens_every_recording_adds_up_again() -> None:
     run(60, 1)
     # A campaign in which nothing happens would pass too.
-    for what in ("lost_source", "lost_broken", "lost_ring", "in_ring", "power cuts"):
+    for what in (
+        "lost_source",
+        "lost_broken",
+        "lost_ring",
+        "in_ring",
+        "power cuts",
+        "late samples",
+    ):
         assert AuditMachine.tally[what] > 5, AuditMachine.tally
     assert AuditMachine.tally["audits of recordings that run"] > 50
     assert AuditMachine.tally["audits"] > AuditMachine.tally["audits of recordings that run"] + 20

@@ -137,7 +137,11 @@ def live(drive: LossyDrive, dice: random.Random) -> int:
         drive.recording.settle()
         drive.beat()
         evicted += drive.evict(0.2) if dice.random() < 0.3 else 0
-    drive.end(dice.choice(["shutdown", "operator", "power_loss"]))
+    reason = dice.choice(["shutdown", "operator", "power_loss"])
+    if reason == "power_loss":
+        session = drive.recording.session
+        session.unaccounted_max_ns = round(session.heartbeat_s * S)
+    drive.end(reason)
     return evicted
 
 

@@ -27,6 +27,7 @@ from recorder.ground import GroundStation
 from recorder.mosaico import MosaicoClient
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool as OpenSpool
+from tests.leash import LEASH
 
 BAUD = 115_200
 LANES = {"gps": 10.0, "imu": 200.0}
@@ -81,11 +82,12 @@ def configure(folder: Path, world: World, url: str) -> Config:
 def running(config: Config) -> Iterator[None]:
     """Run the recorder; its processes end in the order in which a machine stops them."""
     modules = [["recorder.spooler"], *(["recorder.lane", name] for name in LANES)]
-    environment = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
+    environment = {**os.environ, **LEASH.environment}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", *module, to_json(config)],
             env=environment,
+            pass_fds=LEASH.fds,
             stderr=subprocess.DEVNULL,
         )
         for module in [*modules, ["recorder.uploader"]]

@@ -29,6 +29,7 @@ from recorder.spool.verify import verify
 from recorder.spool.watermark import Watermark, durable
 from tests.crash.devices import PICTURE_BYTES, ROW, picture, row
 from tests.crash.model import Verdict
+from tests.leash import LEASH
 from tests.recorder.building import ROOT, Machine, wait_until
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ class Fleet(Machine):
     def start(self, name: str) -> subprocess.Popen[bytes]:
         module = ["recorder.spooler"] if name == "spool" else ["recorder.lane", name]
         arguments = [sys.executable, "-m", *module, config.to_json(self.config)]
-        env = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
+        env = {**os.environ, **LEASH.environment}
         log = (self.config.spool.run_dir / f"{name}.log").open("ab")
         with log:
-            process = subprocess.Popen(arguments, cwd=ROOT, env=env, stderr=log)
+            process = subprocess.Popen(arguments, cwd=ROOT, env=env, pass_fds=LEASH.fds, stderr=log)
         self.processes[name] = process
         return process
 

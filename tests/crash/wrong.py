@@ -63,17 +63,18 @@ def no_check_of_place() -> contextlib.AbstractContextManager[None]:
         crc = record.checksum(raw[: record.CRC_OFFSET], payload)
         return fields if crc == fields[record.CRC] else None
 
-    def in_segment(self: Any, offset: int) -> record.Header | None:
+    def in_segment(self: Any, offset: int) -> Any:
         raw = self._window.get(offset, min(offset + record.HEADER_BYTES, self._end))
         header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
         if header is None or offset + header.size_bytes > self._end:
             return None
         payload = self._window.get(offset + record.HEADER_BYTES, offset + header.size_bytes)
-        return header if record.verifies(raw, header, [payload]) else None
+        is_valid = record.verifies(raw, header, [payload])
+        return (record.unpack_fields(raw), payload) if is_valid else None
 
     return replaced(
         (ring.RingReader, "_fields_at", in_ring),
-        (segment.SegmentReader, "record_at", in_segment),
+        (segment.SegmentReader, "_valid_at", in_segment),
     )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from recorder import config, record
 from recorder.clock import boot_ns, system_anchor
+from tests.leash import LEASH
 from tests.powercut import spool_process
 from tests.powercut.disk import ROOT
 from tests.powercut.oracle import Book, Oracle, Put
@@ -213,10 +214,14 @@ class Drive:
         seed = f"{self._seed}.{self.kills}"
         arguments = [str(self._folder), str(DEATHS), seed, self._wrong]
         command = [sys.executable, "-m", spool_process.__name__, *arguments]
-        env = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
+        env = {**os.environ, **LEASH.environment}
         with (self._folder / "spool.err").open("ab") as errors:
             self._spool = subprocess.Popen(
-                [*command, config.to_json(self._plain)], cwd=ROOT, env=env, stderr=errors
+                [*command, config.to_json(self._plain)],
+                cwd=ROOT,
+                env=env,
+                pass_fds=LEASH.fds,
+                stderr=errors,
             )
 
     def _end(self) -> None:

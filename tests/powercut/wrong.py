@@ -61,16 +61,16 @@ def no_sync_of_directories() -> None:
 def no_check_of_epoch_and_position() -> None:
     """Take every record for one of this segment whose checksum matches."""
 
-    def record_at(self: SegmentReader, offset: int) -> record.Header | None:
+    def valid_at(self: SegmentReader, offset: int) -> tuple[tuple[Any, ...], memoryview] | None:
         raw = self._window.get(offset, min(offset + record.HEADER_BYTES, self._end))
         header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
         if header is None or offset + header.size_bytes > self._end:
             return None
         payload = self._window.get(offset + record.HEADER_BYTES, offset + header.size_bytes)
         crc = zlib.crc32(payload, zlib.crc32(raw[: record.HEADER_BYTES - 8]))
-        return header if crc == header.crc else None
+        return (record.unpack_fields(raw), payload) if crc == header.crc else None
 
-    SegmentReader.record_at = record_at  # type: ignore[method-assign] # that is the point
+    SegmentReader._valid_at = valid_at  # type: ignore[method-assign] # that is the point
 
 
 def no_cut_at_the_watermark() -> None:

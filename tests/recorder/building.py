@@ -32,6 +32,7 @@ from recorder.spool.recover import contents
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
+from tests.leash import LEASH
 from tests.recorder.spool.independent_reader import read_segment
 
 T = TypeVar("T")
@@ -299,8 +300,8 @@ class Machine:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         module = {"spool": ["recorder.spooler"], "lane": ["recorder.lane", "imu"]}[name]
         arguments = [sys.executable, "-m", *module, config.to_json(self.config)]
-        env = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
-        self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=env)
+        env = {**os.environ, **LEASH.environment}
+        self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=env, pass_fds=LEASH.fds)
         return self.processes[name]
 
     def kill(self, name: str) -> None:

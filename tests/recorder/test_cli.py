@@ -66,6 +66,8 @@ def test_the_commands_of_the_issue_are_there_and_in_its_order() -> None:
         "set",
         "dependency",
         "decode",
+        "box",
+        "key",
         "upload",
         "ground",
         "watch",

@@ -111,7 +111,7 @@ def test_sessions_of_a_spool_are_listed_for_people(made: Made) -> None:
 
 def test_the_folder_around_a_spool_will_do(made: Made) -> None:
     (one,) = facts("sessions", "--spool", made.folder)
-    assert one == {**made.session.to_dict(), "destination": "spool", "marks": []}
+    assert one == {**made.session.to_dict(), "destination": "spool", "given_up": {}, "marks": []}
 
 
 def test_the_configuration_says_where_the_spool_is(made: Made) -> None:
@@ -169,7 +169,12 @@ def test_show_tells_the_whole_record_by_the_beginning_of_its_id(made: Made) -> N
     ):
         assert part in told
     told_as_json = facts("show", made.session.id, "--spool", made.folder)
-    assert told_as_json == {**made.session.to_dict(), "destination": "spool", "marks": []}
+    assert told_as_json == {
+        **made.session.to_dict(),
+        "destination": "spool",
+        "given_up": {},
+        "marks": [],
+    }
 
 
 def test_where_nothing_was_recorded_nobody_says_that_nothing_was_lost(tmp_path: Path) -> None:

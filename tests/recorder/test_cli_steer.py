@@ -97,7 +97,8 @@ def test_what_is_set_and_marked_is_shown_at_once(file: Path, running: Machine) -
     assert told.exit_code == 0, told.output
     marked = facts("mark", "--label", "bump", "--before", "1", "--config", file)
     (session,) = records(running)
-    assert session.details == {"route": "loop 7", "laps": 3, "wet": True}
+    own = {"box": session.details["box"]}
+    assert session.details == {"route": "loop 7", "laps": 3, "wet": True} | own
     assert session.identifier == f"lap {session.id[:8]}"
     shown = " ".join(call("show", session.id, "--config", file).output.split())
     assert "bump (operator)" in shown

@@ -190,6 +190,49 @@ def test_stamps_rise_and_are_the_mapping_wherever_that_rises(records, period_ns,
         last = stamp
 
 
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=12),
+    st.integers(0, 20),
+    st.lists(st.integers(4900, 6500), min_size=1, max_size=6, unique=True),
+    st.sampled_from([100, 101, 90]),
+)
+def test_rows_are_the_same_in_however_many_records_they_came(sizes, period_ns, knots, rate):
+    mapping = Mapping(tuple((at, UTC_NS + at * rate // 100) for at in sorted(knots)), "gps", 1)
+    rows = sum(sizes)
+    raw = struct.pack(f">{6 * rows}h", *range(6 * rows))
+    whole = table(imu(), [data(3, rows, raw, period_ns=period_ns)], mapping)
+    cut, at = [], 0
+    for size in sizes:
+        payload = raw[12 * at : 12 * (at + size)]
+        cut.append(data(3 + at, size, payload, 5000 + at * period_ns, period_ns))
+        at += size
+    assert table(imu(), cut, mapping).equals(whole)
+    due = [mapping.utc_ns(5000 + number * period_ns) for number in range(rows)]
+    found = whole.column("timestamp_ns").to_pylist()
+    last = -math.inf
+    for stamp, exact in zip(found, due, strict=True):
+        assert stamp == max(exact, last + 1)
+        last = stamp
+    numbers = [one["sample_counter"] for one in whole.column("header").to_pylist()]
+    assert numbers == list(range(3, 3 + rows))
+
+
+def test_a_gap_in_time_or_in_numbers_or_another_period_is_no_longer_record():
+    raw = bytes(24)
+    records = [
+        data(0, 2, raw, 5000, 10),
+        data(2, 2, raw, 5020, 10),
+        data(5, 2, raw, 5040, 10),  # a number is missing
+        data(7, 2, raw, 5070, 10),  # time passed
+        data(9, 2, raw, 5090, 20),
+    ]
+    found = table(imu(), records)
+    numbers = [one["sample_counter"] for one in found.column("header").to_pylist()]
+    assert numbers == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    times = [one - UTC_NS + 1000 for one in found.column("timestamp_ns").to_pylist()]
+    assert times == [5000, 5010, 5020, 5030, 5040, 5050, 5070, 5080, 5090, 5110]
+
+
 def test_the_first_stamp_is_later_than_what_was_sent_before():
     stamps = [*Stamps(RATE_ONE, UTC_NS + 50).of(1000, 20, 5)]
     assert stamps == [UTC_NS + 51, UTC_NS + 52, UTC_NS + 53, UTC_NS + 60, UTC_NS + 80]

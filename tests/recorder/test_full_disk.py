@@ -24,6 +24,7 @@ from recorder.configfile.place import check_place
 from recorder.errors import RecorderError
 from recorder.session.session import Session
 from recorder.spool.spool import Spool
+from tests.leash import LEASH
 from tests.recorder.building import ROOT, Machine, Numbered, assert_sound, wait_until
 
 SEGMENT_BYTES = 131_072
@@ -63,8 +64,8 @@ class Vehicle(Machine):
 
     def start_lane(self, name: str) -> None:
         arguments = [sys.executable, "-m", "recorder.lane", name, config.to_json(self.config)]
-        env = {**os.environ, "RECORDER_DIE_WITH_PARENT": "1"}
-        self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=env)
+        env = {**os.environ, **LEASH.environment}
+        self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, env=env, pass_fds=LEASH.fds)
 
     def start_all(self) -> None:
         self.start("spool")
@@ -199,6 +200,34 @@ def test_a_recorder_that_starts_on_a_full_disk_makes_room_and_records(
         assert [each.imbalances() for each in session.lanes] == [[], [], []]
         gps = next(each for each in session.lanes if each.name == "gps")
         assert (gps.lost_ring, gps.lost_write) == (0, 0)
+
+
+def test_a_recording_that_is_started_on_a_full_disk_begins_as_soon_as_there_is_room(
+    tmp_path: Path,
+) -> None:
+    with (
+        mounted("tmpfs", tmp_path, 6 << 20) as disk,
+        vehicle(tmp_path, data=disk, commit_interval_s=0.1) as one,
+    ):
+        one.start("spool")
+        wait_until(lambda: one.sign("spool").get("session"))
+        stopped = ask(one.config.command_socket, "stop")["id"]
+        (one.spool / "reserve").unlink(missing_ok=True)
+        foreign = disk / "foreign"
+        with foreign.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1024))
+        with pytest.raises(RecorderError, match=r"begins as soon as it does.*No space left"):
+            ask(one.config.command_socket, "start")
+        # What was asked for stands, whoever dies.
+        one.kill("spool")
+        one.start("spool")
+        wait_until(lambda: "No space left" in one.sign("spool").get("trouble", ""))
+        foreign.unlink()
+        wait_until(lambda: one.sign("spool").get("session"))
+        assert one.sign("spool")["session"]["id"] != stopped
+        assert one.end("spool") == 0
+        assert_sound(one.spool)
 
 
 def test_a_spool_with_a_maximum_gives_up_pictures_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_what_a_killed_spooler_answered_is_in_the_journal(tmp_path: Path) -> Non
         spool = Spool(one.spool)
         entries = spool.entries(answer["id"])
         assert [entry["label"] for entry in entries if entry["entry"] == "mark"] == ["here"]
-        assert spool.session(answer["id"]).details == {"route": "loop"}
+        assert spool.session(answer["id"]).details["route"] == "loop"
         assert spool.session(answer["id"]).identifier == "vehicle-x"
 
 

@@ -133,6 +133,8 @@ def test_a_recording_that_is_sent_while_it_runs_is_audited_on_the_server(tmp_pat
                 for _ in range(60):
                     drive.acquire(IMU)
                     drive.acquire(GPS)
+                drive.commit()
+                drive.recording.settle()
                 drive.beat()
                 while uploader.work():
                     pass

@@ -156,6 +156,11 @@ class Life:
         lost = sum(one["expected"] - one["delivered"] - one["pending"] for one in after["lanes"])
         if after["quality"] == 1.0 and after["quality_basis"] != "default":
             assert lost == 0
+        due = sum(one["expected"] for one in after["lanes"])
+        is_default = not due and not self.times and not self.is_terminal
+        assert (after["quality_basis"] == "default") == is_default
+        if is_default:
+            assert after["quality"] == 0.9
         if after["state_code"] & 4:
             assert after["quality_basis"] in ("delivered", "no_data")
             if not self.times:

@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench powercut crash kills chaos audit clock frames fuzz wheels deb install uninstall hil-units hil hil-short vm clean
+.PHONY: help demo test bench powercut crash kills chaos audit clock frames fuzz wheels deb install uninstall hil-units hil hil-short hil-report vm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' Makefile
@@ -113,10 +113,13 @@ hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgr
 
 # Level 1: a virtual machine with Debian's kernel and devices that are plugged into it over USB.
 hil: vm fuse ## Play every scenario of the bench on real kernel devices, and cut the power (root)
-	$(HIL) build/hil.xml hil/scenarios hil/cuts
+	$(HIL) build/hil.xml hil/scenarios hil/kernel hil/picamera hil/cuts
 
 hil-short: vm fuse ## The scenarios and cuts of the bench that every change should stand (root)
-	$(HIL) build/hil-short.xml -m short hil/scenarios hil/cuts
+	$(HIL) build/hil.xml -m short hil/scenarios hil/cuts
+
+hil-report: $(READY) ## Write one page of what the bench's last runs found: build/hil.html
+	$(BIN)/python -m hil.report
 
 vm: $(READY) ## Build the bench's virtual machine, boot it and save it for the scenarios (root)
 	@(for one in qemu-system-x86_64 qemu-img mmdebstrap dpkg-deb mkfs.ext4; do command -v $$one >/dev/null || exit 1; done) || \

@@ -18,6 +18,7 @@ What picamera2 leaves to its user, and what is done here:
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,8 +130,9 @@ class PiCamera(Driver):
         """Find the camera, configure it to the fixed rate and start it."""
         if self._is_stuck:
             raise StuckDeviceError(f"{self._name}: is dead; only a new process can use it")
+        parts = library(self.device)  # reading it may take long, and says nothing of the camera
         try:
-            return call_within(OPEN_S, self._open)
+            return call_within(OPEN_S, functools.partial(self._open, parts))
         except TimeoutError as error:
             raise self._dead(f"does not open within {OPEN_S:g} s") from error
         except (RuntimeError, OSError) as error:  # what libcamera's binding raises
@@ -194,8 +196,7 @@ class PiCamera(Driver):
         self._is_stuck = True
         return StuckDeviceError(f"{self._name}: {why}")
 
-    def _open(self) -> Device:
-        parts = library(self.device)
+    def _open(self, parts: Library) -> Device:
         found = parts.Picamera2.global_camera_info()
         if parts.number >= len(found):
             names = ", ".join(f"{at}: {one['Model']}" for at, one in enumerate(found)) or "none"

@@ -39,8 +39,8 @@ or an event: UTF-8 JSON, one object.
 
 Sequence numbers count samples from 0 at acquisition. A record that is not data carries the number
 that the next sample will have, and takes none. Losses are cumulative counts, not deltas: a lost
-record loses no count. That of the absent goes back where samples come late that were counted so. Why six places for four counts: a later version can name a cause without
-moving a byte.
+record loses no count. That of the absent goes back where samples come late that were counted so.
+Why six places for four counts: a later version can name a cause without moving a byte.
 """
 
 from __future__ import annotations

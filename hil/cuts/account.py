@@ -174,7 +174,7 @@ def judge(found: Found, everything: Mapping[Key, Rows], drive: Drive, at: int) -
     cut_ns = drive.cut_ns(at)
     acquired = [one.boot_ns for one in missing.values() if one.boot_ns < cut_ns]
     verdict.loss_ns = cut_ns - min(acquired, default=cut_ns)
-    verdict.promised_ns = due[-1].promise_ns if due else None
+    verdict.promised_ns = drive.promised_ns(at)
     for what in ("lost", "doubled", "wrong", "unaccounted"):
         if rows := getattr(verdict, what):
             verdict.problems.append(f"{rows} rows are {what}")

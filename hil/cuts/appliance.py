@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hil.scenarios.bench import PATIENCE_S, RUN_DIR, Bench
 from hil.scenarios.devices import Camera, Gps, Imu, drive
-from hil.scenarios.of_upload import GROUND, UPLOAD
+from hil.scenarios.of_upload import GROUND, SETTINGS_LIVE
 from hil.vm.image import CONFIG, KEY_FILE
 from hil.vm.machine import Machine
-from hil.vm.ready import LANES, SETTINGS
+from hil.vm.ready import LANES
 from recorder.configfile import load
 from tests.powercut.disk import check, mounted
 
@@ -30,9 +30,7 @@ DISK_BYTES = 64 << 20
 SERIAL = "spool"
 #: Sessions and segments end every few seconds and the oldest are given up, so that cuts fall into
 #: that too.
-CONFIGURED = (
-    SETTINGS.replace('[upload]\nmode = "off"\n', UPLOAD)
-    + """
+ROLLING = """
 [session]
 roll_over_s = 15
 heartbeat_s = 2
@@ -41,7 +39,7 @@ segment_bytes = 262144
 free_floor_bytes = 1048576
 max_bytes = 3145728
 """
-)
+CONFIGURED = SETTINGS_LIVE + ROLLING
 WORDS = f"systemd.mount-extra=/dev/disk/by-id/virtio-{SERIAL}:/var/lib/recorder:ext4:noatime"
 #: No lazy work of the file system's own in the log.
 FORMAT = (
@@ -50,18 +48,17 @@ FORMAT = (
 )
 
 
-def prepare(saved: Ready, folder: Path) -> Image:
-    """Return the machine's image with another configuration.
-
-    Args:
-        saved: the machine.
-        folder: for a copy of its disk.
-    """
+def copied(saved: Ready, folder: Path) -> Image:
+    """Return a copy of the machine's image, for another configuration."""
     copy = folder / "root.img"
     subprocess.run(["cp", "--sparse=always", saved.image.disk, copy], check=True)
-    with mounted(copy, folder / "root") as place:
-        (place / CONFIG).write_text(CONFIGURED)
     return replace(saved.image, disk=copy)
+
+
+def configure(image: Image, settings: str) -> None:
+    """Write the configuration with which an image boots from now on."""
+    with mounted(image.disk, image.disk.parent / "root") as place:
+        (place / CONFIG).write_text(settings)
 
 
 def make_disk(place: Path) -> None:

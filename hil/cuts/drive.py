@@ -35,6 +35,8 @@ LOG_BYTES = 4 << 30  # the file is sparse
 BOOT_NAP_S, NAP_S, COUNT_NAP_S = 2.0, 0.1, 0.01
 #: Of /proc/uptime, which counts like CLOCK_BOOTTIME.
 UPTIME_NS = 10_000_000
+#: Between two readings of a FIFO, or two epochs of a receiver; the longest.
+COLLECTS_NS = 200_000_000
 BETWEEN = "@@@@"
 LOOK = (
     f"cd {RUN_DIR}; for one in watermark status/spool.json /proc/uptime;"
@@ -165,6 +167,15 @@ class Drive:
         """Return what was promised before a cut behind so many entries."""
         return [one for one in self.looks if one.entries <= at]
 
+    def promised_ns(self, at: int) -> int | None:
+        """Return what a loss of power may cost at a cut; None before anything was promised.
+
+        It is what was said before it, or behind it if that is more: of a commit in flight the
+        recorder can tell only then.
+        """
+        place = len(self.due(at))
+        return max(one.promise_ns for one in self.looks[place - 1 : place + 1]) if place else None
+
     def cut_ns(self, at: int) -> int:
         """Return when the power went, at the latest, by the machine's CLOCK_BOOTTIME.
 
@@ -175,9 +186,13 @@ class Drive:
         return self._seen_ns[min(place, len(self._seen_ns) - 1)] + ahead_ns
 
     @property
-    def unsure_ns(self) -> int:
-        """How exactly the machine's clock is known, to either side."""
-        return abs(min(self._most_ns) - max(self._least_ns)) // 2
+    def late_ns(self) -> int:
+        """How late what a sensor gives can be in its ring, on an emulated machine.
+
+        As late as the machine answered the bench, and the time that a sensor collects samples.
+        """
+        slowest_ns = max(a - b for a, b in zip(self._most_ns, self._least_ns, strict=True))
+        return COLLECTS_NS + slowest_ns
 
 
 def _now_ns() -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from hil.cuts import write_log
 from hil.cuts.account import Found, look
-from hil.cuts.appliance import opened
+from hil.cuts.appliance import CONFIGURED, configure, opened
 from hil.cuts.drive import Drive, moments
+from hil.scenarios.of_upload import SETTINGS_LIVE
 from recorder.spool.spool import Spool
 from tests.powercut.recovery import apart, reboot
 from tests.powercut.replay import Replay
@@ -31,13 +32,15 @@ class Driven:
 
     Args:
         folder: for it, in memory.
-        image: of the machine that records.
+        image: of the machine that records, and that boots behind the cuts; it is changed.
     """
 
     def __init__(self, folder: Path, image: Image) -> None:
         self.folder, self.image = folder, image
         self.drive = Drive(folder)
+        configure(image, CONFIGURED)
         self.drive.run(image, RECORDED_S)
+        configure(image, SETTINGS_LIVE)  # nothing is given up behind a cut, nor rolled over
         self.entries = write_log.entries(self.drive.log)
         self.moments = moments(self.entries)
         self._last: Found | None = None

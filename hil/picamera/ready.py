@@ -23,10 +23,9 @@ PACKAGES = (
 HERE = Path(__file__).parent
 MODULES = f"usr/local/lib/python{PYTHON_VERSION}/dist-packages"
 RULE = "etc/udev/rules.d/60-bench.rules"
-HEAP = (
-    'SUBSYSTEM=="dma_heap", KERNEL=="system", GROUP="video", MODE="0660",'
-    ' SYMLINK+="dma_heap/linux,cma"\n'
-)
+HEAP = 'SUBSYSTEM=="dma_heap", KERNEL=="system", GROUP="video", MODE="0660"\n'
+#: Not by udev, which writes no comma into a name.
+LINK, NAMED = "etc/tmpfiles.d/bench.conf", "L /dev/dma_heap/linux,cma - - - - system\n"
 SETTINGS = """[vehicle]
 name = "bench"
 [upload]
@@ -67,3 +66,4 @@ def _complete(system: Path) -> None:
     subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
     shutil.copytree(HERE / "stubs", system / MODULES, dirs_exist_ok=True)
     (system / RULE).write_text(HEAP)
+    (system / LINK).write_text(NAMED)

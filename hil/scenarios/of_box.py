@@ -121,7 +121,6 @@ SCENARIOS = (
             "imu": {"lost_absent": SOME, "lost_source": (0, 1000)},
             "camera": {"lost_absent": SOME, "lost_broken": (0, 1)},
         },
-        is_short=True,
     ),
     Scenario(
         "box-clock-step",

@@ -67,7 +67,6 @@ SCENARIOS = (
         "Ten pictures a second from a real node, and none is lost.",
         (plug("camera"), recovers("camera", "plug", rows=150)),
         lost={"camera": NOTHING},
-        is_short=True,
     ),
     Scenario(
         "camera-replug",
@@ -77,6 +76,7 @@ SCENARIOS = (
             *(plug("camera"), recovers("camera", "plug")),
         ),
         lost={"camera": {"lost_absent": SOME, "lost_broken": (0, 1)}},
+        is_short=True,
     ),
     Scenario(
         "camera-stall",

@@ -86,6 +86,7 @@ SCENARIOS = (
             recovers("gps", "garbage"),
         ),
         lost={"gps": {"lost_broken": (0, 4), "lost_source": (0, 4)}},
+        is_short=True,
     ),
     Scenario(
         "gps-silence",

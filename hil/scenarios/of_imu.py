@@ -40,7 +40,6 @@ SCENARIOS = (
         "A hundred samples a second from a real bus, and none is lost.",
         (plug("imu"), recovers("imu", "plug", rows=2000)),
         lost={"imu": NOTHING},
-        is_short=True,
     ),
     Scenario(
         "imu-replug",

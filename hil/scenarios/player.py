@@ -1,7 +1,7 @@
 """Plays a sensor on a USB device port until it is ended. Runs in the virtual machine.
 
-``player.py imu|gps|camera``; the camera shows ``picture.jpg`` beside it, the IMU's rows are in
-``imu.csv``. The models are level 1's, the port's driver is level 2's (`hil.rig.gadget`).
+``player.py gps|camera``; the camera shows ``picture.jpg`` beside it. The models are level 1's, the
+port's driver is level 2's (`hil.rig.gadget`).
 """
 
 import pathlib
@@ -10,25 +10,15 @@ import sys
 import threading
 import time
 
-from drivers.sim.mpu6050_chip import Mpu6050Chip
 from drivers.sim.nmea_render import Fix, render
-from drivers.sim.vehicle import Vehicle
 from hil.rig.gadget import Gadget
 from hil.usb.device import UsbDevice
 from hil.usb.ftdi import Ftdi
-from hil.usb.i2c_tiny import I2cTinyUsb
 from hil.usb.uvc import Uvc
 
 HERE = pathlib.Path(__file__).parent
 TENTH_S, TENTH_NS = 0.1, 100_000_000
 OVER = threading.Event()
-
-
-def imu() -> UsbDevice:
-    """Return an adapter with a chip."""
-    begin_ns, vehicle = time.clock_gettime_ns(time.CLOCK_BOOTTIME), Vehicle()
-    chip = Mpu6050Chip(lambda at_ns: vehicle.at((at_ns - begin_ns) / 1e9), HERE / "imu.csv")
-    return I2cTinyUsb({0x68: chip})
 
 
 def gps() -> UsbDevice:
@@ -53,7 +43,7 @@ def camera() -> UsbDevice:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: OVER.set())
-    PLUG = Gadget({"imu": imu, "gps": gps, "camera": camera}[sys.argv[1]]())
+    PLUG = Gadget({"gps": gps, "camera": camera}[sys.argv[1]]())
     PLUG.insert()
     OVER.wait()
     PLUG.pull()

@@ -32,7 +32,7 @@ START, STOP, READ, WRITE = 3, 4, 5, 6
 ACKNOWLEDGE, COMPLETED = 1, 4
 REFUSED = 0xFFFF
 LINES = 32
-POLL_S = 0.004
+POLL_S = 0.02
 _MESSAGE = struct.Struct("<BBBB")
 _TRANSFER = struct.Struct("<BH")
 
@@ -147,9 +147,11 @@ class Ljca(UsbDevice):
 
     def _interrupt(self) -> None:
         """Tell the host which lines rose; each is masked then until the host says otherwise."""
-        for number, chip in enumerate(self._chips.values()):
+        chips = list(self._chips.values())
+        for number in sorted(self._open):
+            chip = chips[number]
             chip.tick()
-            if number in self._open and chip.interrupts != self._risen[number]:
+            if chip.interrupts != self._risen[number]:
                 self._risen[number] = chip.interrupts
                 self._open.discard(number)
                 self._say(GPIO, EVENT, 0, bytes((1, number, 1)))

@@ -26,6 +26,7 @@ FIXED = (
 CONTRACT = ("name", "required", "weight", "rate_hz")
 #: What only grows.
 _RISING = ("revision", "heartbeat_seq", "heartbeat_boot_ns", "loss_window_ns")
+_UNTOLD = -1
 #: Of a lane, what changes behind the end of its recording.
 _MOVED = {"delivered", "pending", *_SHORT}
 #: The end of a recording changes none of this.
@@ -55,10 +56,10 @@ def by_itself(record: Record) -> Iterator[str]:
     yield from _unlike(record, "unaccounted_max_ns", unaccounted_ns, "by how it ended")
     if first is None:
         yield from _unlike(record, "start_utc_ns", None, "without a sample")
-    if (record["clock_source"] == "none") is not (record["utc_uncertainty_ns"] is None):
-        bound = record["utc_uncertainty_ns"]
-        yield f"utc_uncertainty_ns {bound}, and clock_source {record['clock_source']}"
-    for kind, ids in record["dependencies_missing"].items():
+    bound_ns = record.get("utc_uncertainty_ns", _UNTOLD)
+    if bound_ns != _UNTOLD and (record["clock_source"] == "none") is not (bound_ns is None):
+        yield f"utc_uncertainty_ns {bound_ns}, and clock_source {record['clock_source']}"
+    for kind, ids in record.get("dependencies_missing", {}).items():
         if unnamed := set(ids) - set(record["dependencies"].get(kind, ())):
             yield f"dependencies_missing {kind}: {', '.join(sorted(unnamed))}, which it never named"
 
@@ -89,7 +90,7 @@ def ending(record: Record) -> Iterator[str]:
 
 
 def _unlike(record: Record, key: str, right: object, why: str) -> Iterator[str]:
-    if record[key] != right:
+    if key in record and record[key] != right:  # an older recorder did not say all
         yield f"{key} {record[key]}, {why} {right}"
 
 
@@ -126,8 +127,8 @@ def in_order(records: Sequence[Record]) -> Iterator[str]:
     is_whole = bool(records) and not records[0]["heartbeat_utc_ns"]  # nothing was left out since
     for before, after in itertools.pairwise(records):
         for key in _RISING:
-            if after[key] < before[key]:
-                yield f"{key} {after[key]}, after {before[key]}"
+            if after.get(key, 0) < before.get(key, 0):
+                yield f"{key} {after.get(key, 0)}, after {before[key]}"
         yield from fixed(after, before, "before")
         if is_terminal(before) and after["state"] != before["state"]:
             yield f"state {after['state']}, after {before['state']}"
@@ -139,7 +140,7 @@ def _ended(before: Record, after: Record, *, is_whole: bool) -> Iterator[str]:
     """Yield what is wrong with the record of a recording's end, behind the last heartbeat."""
     if after["revision"] - before["revision"] == 1 + is_terminal(after):
         for key in _HEARTBEAT:
-            yield from _unlike(after, key, before[key], "before")
+            yield from _unlike(after, key, before.get(key), "before")
     elif is_whole:
         yield f"revision {after['revision']}, after {before['revision']} and an end"
 
@@ -155,7 +156,7 @@ def concluded(final: Record, told: Record) -> Iterator[str]:
     for key in ("end_reason", "recording", "unaccounted_max_ns", "identifier", "details",
                 "dependencies", "dependencies_missing", "loss_window_ns", "start_boot_ns",
                 "duration_ns"):  # fmt: skip
-        yield from _unlike(final, key, told[key], "in the spool")
+        yield from _unlike(final, key, told.get(key), "in the spool")
     yield from _counted(final, told)
     beats = final["heartbeat_seq"] - told["heartbeat_seq"]
     changes = final["revision"] - told["revision"]

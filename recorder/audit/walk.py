@@ -133,7 +133,8 @@ class Walk:
         missing = point.seqno - last.seqno
         lost = [now - before for now, before in zip(point.losses, last.losses, strict=True)]
         due = point.expected - last.expected
-        may_be_late = late + (missing if point.position > last.position else 0)
+        # What found the ring full, or is gone, may have been late too.
+        may_be_late = late + max(missing, 0)
         self._check(last, point, missing, [lost[0], lost[1] + may_be_late, *lost[2:]])
         self._check_sum(point, missing, lost, due)
         self.books.add("expected", due)

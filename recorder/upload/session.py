@@ -150,8 +150,9 @@ class SessionUpload:
     def _deliver_unless_given_up(self, client: MosaicoClient, due: Progress) -> bool:
         """Bring one part to the server, or issue the recording anew if somebody abandoned it.
 
-        One that is abandoned while it is recorded waits for its end.
+        One that is abandoned while it is recorded waits for its end; beyond the cap none is made.
         """
+        self._traffic.check(self._expected_bytes(due.part), over_cap=self.log.is_over_cap)
         self._know_sequence(client)
         if not self._is_given_up:
             issued_id = self.log.reissued_as or self.source.session_id

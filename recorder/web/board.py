@@ -23,7 +23,6 @@ from recorder.spool.standing import standing
 from recorder.web.meter import Meter
 
 if TYPE_CHECKING:
-
     from recorder.config import Config, Lane
 
     Facts = dict[str, Any]

@@ -133,7 +133,9 @@ class Child:
         return pid
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, once it listens: before, SIGTERM would kill it; it may be dead already."""
+        with contextlib.suppress(EOFError):
+            self.hear()
         if self.code is None:
             self._process.terminate()
 
@@ -197,8 +199,8 @@ def station(folder: Path, log: Path, death: int, pipe: Connection) -> None:
 # --- the uploader
 
 
-def upload(orders: Orders, _: Connection) -> None:
-    """Upload until told to stop, or by hand."""
+def upload(orders: Orders, pipe: Connection) -> None:
+    """Upload until told to stop, of which a word on the pipe says that it listens, or by hand."""
     _begin(orders.log)
     _hurry(orders)
     _step_clock(orders.clock_step_s)
@@ -209,7 +211,9 @@ def upload(orders: Orders, _: Connection) -> None:
     if orders.by_hand:
         _upload_by_hand(settings)
     else:
-        uploader.main(settings, stop_on_signals())
+        stop = stop_on_signals()
+        pipe.send("listening")
+        uploader.main(settings, stop)
     os._exit(DONE)
 
 

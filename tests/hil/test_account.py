@@ -9,7 +9,7 @@ import pytest
 
 from hil.cuts.account import Found, Rows, judge, known
 from hil.cuts.drive import Drive, Look, moments
-from hil.cuts.tally import LATE_NS, Tally
+from hil.cuts.tally import Tally
 from tests.powercut.blocklog import FLUSH, WRITE, Entry
 
 SECOND_NS = 10**9
@@ -94,10 +94,19 @@ def test_a_moment_is_where_a_line_stands_for_the_first_time() -> None:
 
 def test_a_loss_that_is_longer_than_promised_is_told() -> None:
     tally = Tally()
-    tally.add(judge(found(*range(0, 70, 10)), EVERYTHING, drive(), 7))
+    tally.add(judge(found(*range(0, 70, 10)), EVERYTHING, drive(), 7), 0)
     assert (tally.too_long, tally.excess_ns) == (0, -SECOND_NS)
     verdict = judge(found(*range(0, 70, 10)), EVERYTHING, drive(), 10)
     assert verdict.excess_ns == SECOND_NS  # three seconds, and two were promised
-    verdict.loss_ns += LATE_NS
-    tally.add(verdict)
+    tally.add(verdict, SECOND_NS)
+    assert tally.too_long == 0
+    tally.add(verdict, SECOND_NS - 1)
     assert tally.too_long == 1
+
+
+@pytest.mark.parametrize(("at", "promised_ns"), [(1, None), (2, 2), (6, 2), (7, 2), (9, 2)])
+def test_of_a_commit_in_flight_the_promise_is_said_behind_it(
+    at: int, promised_ns: int | None
+) -> None:
+    said = drive().promised_ns(at)
+    assert said == (None if promised_ns is None else promised_ns * SECOND_NS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from hypothesis import strategies as st
 from drivers.base import Sample
 from recorder.audit import audit_spool
 from recorder.booking import SILENCE_NS, Booking
-from recorder.clock import boot_ns
 from recorder.lane_state import LaneState
 from recorder.spool.spool import Spool
 from tests.recorder.audit.filled import ID, Filled, S, filled
 from tests.recorder.building import PERIOD_NS as FAST_NS
-from tests.recorder.building import Machine, Numbered, machine, wait_until
 from tests.recorder.steered import Bench, bench
 
 PERIOD_NS = 10_000_000
@@ -161,6 +158,30 @@ def test_a_recording_with_late_rows_adds_up_at_every_heartbeat(tmp_path: Path) -
         assert differences(one) == []
 
 
+def test_late_rows_that_find_the_ring_full_are_lost_there_and_not_absent(tmp_path: Path) -> None:
+    with filled(tmp_path, {"imu": 200.0}) as one:
+        one.fill("imu", 10)
+        fall_silent(one, 10, 40)
+        lane = one.lanes["imu"]
+        fits = []
+        for first in range(2000, 8000, 10):
+            lane.booking.state = lane.ring.state
+            at_ns = lane.begin_ns + first * S // 200
+            booked = lane.booking.sample(Sample(at_ns, 10, [], S // 200, counter=first))
+            fits.append(lane.ring.put(1, 10, booked, [bytes(10)], at_ns))
+        assert not all(fits)
+        one.take("imu")
+        one.commit()
+        one.beat()
+        assert differences(one) == []
+        lane.put(8000, 200)
+        one.take("imu")
+        one.end()
+        assert one.ledger("imu").lost == {"lost_ring": 10 * fits.count(False)}
+        assert one.ledger("imu").expected == 8200
+        assert differences(one) == []
+
+
 def fall_silent(one: Filled, begin_s: int, end_s: int) -> None:
     """Let a lane book a silence, as it does once a second."""
     lane = one.lanes["imu"]
@@ -230,49 +251,6 @@ def test_what_comes_late_into_the_next_recording_is_due_there_and_absent_in_the_
         for session_id in spool.session_ids():
             found: Any = audit_spool(spool.directory, session_id)
             assert found.all_differences == []
-
-
-class Keeping(Numbered):
-    """A device that gives nothing for a while, and then all that it kept."""
-
-    kind = "keeping"
-
-    def __init__(self, *, quiet_from_ns: int = 0, quiet_s: float = 4.0, **options: Any) -> None:
-        super().__init__(**options)
-        self._quiet_ns = quiet_from_ns, quiet_from_ns + round(quiet_s * S)
-
-    def read(self, timeout_s: float) -> Sample | None:
-        if self._quiet_ns[0] <= boot_ns() < self._quiet_ns[1]:
-            time.sleep(timeout_s)
-            return None
-        return super().read(timeout_s)
-
-
-def test_a_real_lane_takes_back_what_its_device_gives_late(tmp_path: Path) -> None:
-    # A lane that has just opened its device waits 5 s before it believes a silence.
-    with machine(tmp_path, heartbeat_s=0.5, ring_bytes=1 << 20) as one:
-        (lane,) = one.config.lanes
-        options = {**lane.options, "quiet_from_ns": boot_ns() + 12 * S}
-        driver = "tests.recorder.test_late_samples:Keeping"
-        lanes = [dataclasses.replace(lane, driver=driver, options=options)]
-        one.config = dataclasses.replace(one.config, lanes=lanes)
-        one.start("spool")
-        one.start("lane")
-        wait_until(lambda: absent(one) > 1000)
-        wait_until(lambda: absent(one) < 500)
-        one.end("lane")
-        one.end("spool")
-        (session_id,) = Spool(one.spool).session_ids()
-        found = audit_spool(one.spool, session_id)
-        assert found.all_differences == []
-        account = found.lanes[0].recorded
-        assert account["expected"] == account["stored"] + account["lost_absent"]
-
-
-def absent(one: Machine) -> int:
-    spool = Spool(one.spool) if (one.spool / "FORMAT").exists() else None
-    ids = spool.session_ids() if spool else []
-    return spool.session(ids[0]).lanes[0].lost_absent if spool and ids else 0
 
 
 def test_a_silence_is_a_silence_only_after_a_second() -> None:

@@ -171,6 +171,8 @@ def test_ignition_that_comes_back_records_again(tmp_path: Path) -> None:
         one.start_all()
         one.ignition.write_text("0\n")
         wait_until(lambda: one.sign("spool").get("session") is None)
+        before = one.sign("power")["boot_ns"]
+        wait_until(lambda: one.sign("power")["boot_ns"] > before + S)
         assert one.sign("power")["state"] == "uploading"
         assert not one.off_file.exists()
         one.ignition.write_text("1\n")

@@ -285,3 +285,13 @@ def test_a_commit_mark_that_says_something_else_than_its_row_is_found(
     by_spool, by_server = judged(drive, station)
     assert by_spool == []
     assert any("duration_ns" in text for text in by_server) == is_closed
+
+
+def test_a_record_of_an_older_recorder_is_held_against_what_it_says(
+    ended: tuple[Spool, str],
+) -> None:
+    record = newest(*ended)
+    for key in ("dependencies_missing", "utc_uncertainty_ns", "predecessor"):
+        del record[key]
+    assert with_record(*ended, record) == []
+    assert with_record(*ended, {**record, "unaccounted_max_ns": 1})

@@ -41,7 +41,8 @@ table { border-collapse: collapse; width: 100%; table-layout: fixed; }
 th:nth-child(1) { width: 24%; } th:nth-child(2) { width: 5.5rem; } th:nth-child(3) { width: 4rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
          border-bottom: 1px solid #e4e4e4; }
-th { color: #666; font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap; }
+th { color: #666; font-weight: 600; } .plain th:nth-child(1) { width: 60%; }
+td.n, th.n { text-align: right; white-space: nowrap; }
 .verdict { font-weight: 600; white-space: nowrap; }
 .passed { color: #187a3c; } .failed { color: #b3261e; } .skipped { color: #8a6d00; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
@@ -116,7 +117,8 @@ def write(results: Sequence[Result], page: Path) -> None:
 
 def _tests(path: Path) -> Iterator[Result]:
     # Our own file, which pytest wrote a moment ago.
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
+    cases = ElementTree.parse(path).getroot().iter("testcase")
+    for case in (one for one in cases if one.get("name")):  # of a run that was broken off: none
         verdict, words = PASSED, _told(case)
         for kind, word in (("failure", FAILED), ("error", FAILED), ("skipped", SKIPPED)):
             found = case.find(kind)
@@ -181,16 +183,20 @@ def _commit() -> str:
 def _tables(results: Sequence[Result]) -> str:
     found = ""
     for suite in dict.fromkeys(one.suite for one in results):
-        rows = "".join(_row(one) for one in results if one.suite == suite)
+        ours = [one for one in results if one.suite == suite]
+        is_recorded = any(one.figures is not None for one in ours)
+        rows = "".join(_row(one, is_recorded) for one in ours)
+        recorded = "<th>recorded, lost</th>" if is_recorded else ""
+        kind = "" if is_recorded else ' class="plain"'
         found += (
-            f"<h2>{html.escape(suite)}</h2><table><tr><th>what</th><th>verdict</th>"
+            f"<h2>{html.escape(suite)}</h2><table{kind}><tr><th>what</th><th>verdict</th>"
             '<th class="n">s</th>'
-            f"<th>recorded, lost</th><th>said</th></tr>{rows}</table>"
+            f"{recorded}<th>said</th></tr>{rows}</table>"
         )
     return found
 
 
-def _row(one: Result) -> str:
+def _row(one: Result, is_recorded: bool) -> str:
     name = html.escape(one.name)
     if one.figures is not None or one.verdict == FAILED:
         name = f'<a href="#{_anchor(one)}">{name}</a>'
@@ -199,12 +205,13 @@ def _row(one: Result) -> str:
         html.escape(f"{lane}: {figures.rows}{_lost(figures.lost)}")
         for lane, figures in lanes.items()
     )
+    cell = f"<td>{recorded}</td>" if is_recorded else ""
     words = "see below" if one.verdict == FAILED else one.words
     if one.figures is not None and one.verdict != FAILED:
         words = "; ".join(one.figures.told)
     return (
         f'<tr><td>{name}</td><td class="verdict {one.verdict}">{one.verdict}</td>'
-        f'<td class="n">{one.seconds:.1f}</td><td>{recorded}</td><td>{html.escape(words)}</td></tr>'
+        f'<td class="n">{one.seconds:.1f}</td>{cell}<td>{html.escape(words)}</td></tr>'
     )
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from hil.cuts import write_log
 from hil.cuts.account import Found, look
-from hil.cuts.appliance import CONFIGURED, configure, opened
+from hil.cuts.appliance import CONFIGURED, ROOMY, configure, opened
 from hil.cuts.drive import Drive, moments
-from hil.scenarios.of_upload import SETTINGS_LIVE
 from recorder.spool.spool import Spool
 from tests.powercut.recovery import apart, reboot
 from tests.powercut.replay import Replay
@@ -40,7 +39,7 @@ class Driven:
         self.drive = Drive(folder)
         configure(image, CONFIGURED)
         self.drive.run(image, RECORDED_S)
-        configure(image, SETTINGS_LIVE)  # nothing is given up behind a cut, nor rolled over
+        configure(image, ROOMY)
         self.entries = write_log.entries(self.drive.log)
         self.moments = moments(self.entries)
         self._last: Found | None = None

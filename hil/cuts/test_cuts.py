@@ -14,7 +14,6 @@ from hil.cuts.account import Found, judge, known, look
 from hil.cuts.appliance import booted, copied, opened, plain, until_uploaded
 from hil.cuts.driven import Driven
 from hil.vm.ready import LANES
-from recorder.session.states import State
 from tests.powercut import disk
 from tests.powercut.recovery import apart, reboot
 from tests.powercut.survey import has_torn
@@ -93,11 +92,10 @@ def test_a_machine_that_boots_behind_a_cut_uploads_the_orphan_and_records_anew(
         recording = bench.recording()
     assert recording.problems() == []
     session, own = recording.session(orphan), recording.session(recording.session_ids[-1])
-    assert (session.state, session.end_reason) == (State.abandoned, "power_loss")
-    assert there["state"] == "abandoned"
+    assert (session.recording, session.end_reason) == ("stopped", "power_loss")
+    assert (there["state"], there["end_reason"]) == ("abandoned", "power_loss")
     delivered = {one["name"]: one["delivered"] for one in there["lanes"]}
-    assert delivered == {one.name: one.delivered for one in session.lanes}
-    assert not any(one.pending for one in session.lanes)
+    assert delivered == {one.name: one.stored - one.lost_crc for one in session.lanes}
     assert sum(delivered.values()), "the orphan has no rows"
     assert own.end_reason == "shutdown"
     assert all(one.stored for one in own.lanes)

@@ -71,10 +71,10 @@ def _frame(form: Format, size: int) -> bytes:
     most_bytes = form.most_bytes(size)
     bits = (most_bytes * 8 * min(form.rates_hz), most_bytes * 8 * max(form.rates_hz))
     what = struct.pack("<BBBHHIII", MJPEG_FRAME, size, 0, width, height, *bits, most_bytes)
-    intervals = form.intervals
-    return _part(
-        what + struct.pack(f"<IB{len(intervals)}I", intervals[0], len(intervals), *intervals)
-    )
+    # The shortest first, or the kernel takes that for the usual one.
+    intervals = sorted(form.intervals)
+    usual = form.intervals[0]
+    return _part(what + struct.pack(f"<IB{len(intervals)}I", usual, len(intervals), *intervals))
 
 
 def _part(body: bytes) -> bytes:

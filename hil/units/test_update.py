@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.figures import PASSED, Figures, of_recording
+from hil.figures import GAP_PERIODS, PASSED, Figures, of_recording
 from hil.scenarios.recording import Recording
 from hil.units.box import LANES, NAMES
 
@@ -126,9 +126,9 @@ def test_what_a_lane_missed_meanwhile_stands_in_its_ledger(update: Update, lane:
 
 
 def missing(rows: list[Row], rate_hz: float) -> int:
-    """Return how many samples the pauses between rows have room for."""
-    pauses = (b.boot_ns - a.boot_ns for a, b in itertools.pairwise(rows))
-    return sum(max(round(pause_ns * rate_hz / 1e9) - 1, 0) for pause_ns in pauses)
+    """Return how many samples the long pauses between rows have room for; stamps jitter."""
+    pauses = [(b.boot_ns - a.boot_ns) * rate_hz / 1e9 for a, b in itertools.pairwise(rows)]
+    return sum(round(periods) - 1 for periods in pauses if periods > GAP_PERIODS)
 
 
 def test_the_pauses_are_told(update: Update) -> None:

@@ -94,7 +94,7 @@ class Archive:
             self.recording = self._take_over(own)
             if self.recording is not None:
                 _trust(self.recording).publish(config.watermark_file)
-            elif is_recording and not self.is_held:
+            elif is_recording and (own or not self.is_held):  # it could not be stopped
                 self.announce()
             self._opened = opened.pop_all()
 

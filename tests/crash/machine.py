@@ -102,6 +102,15 @@ class Machine(RuleBasedStateMachine):
             self._die(steps)
         self.world.order(command)
         self.world.order("start")
+        if command == "stop" and not self.world.is_recording:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        """Ask once more, on a good disk: what was stopped stays so, and passes rows over."""
+        self.heal_the_disk()
+        if self.world.spooler is None:
+            self.world.start_spool()
+        self.world.order("start")
 
     @is_alive
     @rule()

@@ -98,6 +98,11 @@ class World:
         return self._settled_puts == self.lanes.puts
 
     @property
+    def is_recording(self) -> bool:
+        """Whether the spool's process lives and has a session."""
+        return self.spooler is not None and self.spooler.recording is not None
+
+    @property
     def spool(self) -> Path:
         """The spool's directory."""
         return self.config.spool_dir

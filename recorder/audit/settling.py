@@ -93,6 +93,12 @@ def _lose(lane: LaneAudit, heartbeat: dict[str, Any]) -> None:
     if heartbeat["expected"] < counts["expected"]:
         text = f"expected {counts['expected']} by the rows, less by a heartbeat that told of more"
         lane.differences.append(f"{lane.name}: {text}")
+    if heartbeat["acquired"] < counts["acquired"]:
+        # It told of an end that did not come, and of what was due by then; the lane gave more.
+        for key in LANE_LOSSES[:3]:
+            counts[key] = max(counts[key], heartbeat[key])
+        counts["expected"] = counts["acquired"] + sum(counts[key] for key in LANE_LOSSES[:3])
+        return
     for key in ("expected", "acquired", "lost_damaged", *LANE_LOSSES[:3]):
         counts[key] = heartbeat[key]
     lost_on_disk = max(heartbeat["stored"] - counts["stored"], 0)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recorder.spool.recover import Piece
 
 #: What a lane counts of its own losses, in `record.Losses`' order.
+_DUES = ("lost_source", "lost_absent", "lost_broken")
 _LANE_LOSSES = ("lost_source", "lost_absent", "lost_broken", "lost_ring")
 
 
@@ -194,12 +195,28 @@ class Account:
         if told.expected <= now.expected and told.acquired <= now.acquired:
             return  # the spool knows as much as the heartbeat did, or more
         self._journal.append({"entry": "told", "lane": now.name, "ledger": told.to_dict()})
+        if told.acquired < now.acquired:
+            self._join_dues(told)
+            return
         for key in ("expected", "acquired", "lost_damaged", *_LANE_LOSSES):
             setattr(now, key, getattr(told, key))
         # Of what the rings held then, some came to the disk; the rest went with the power.
         now.lost_ring += max(told.in_ring - max(now.stored - told.stored, 0), 0)
         now.lost_crc += max(told.stored - now.stored, 0)
         now.stored = max(now.stored, told.stored)
+
+    def _join_dues(self, told: LaneLedger) -> None:
+        """Take what a heartbeat counted as due and lost, and what the disk alone knows besides.
+
+        It told of a recording's end that did not come, with what was due until then; the lane gave
+        more behind it.
+        """
+        now = self.ledger
+        expected = told.expected + now.acquired - told.acquired
+        for key in _DUES:
+            expected += max(getattr(now, key) - getattr(told, key), 0)
+            setattr(now, key, max(getattr(now, key), getattr(told, key)))
+        now.expected = expected
 
     def count_head(self, ring: RingReader) -> None:
         """Count what a lane that runs no more says of itself and no record brought to the disk.

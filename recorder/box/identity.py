@@ -8,8 +8,9 @@ sends none of the recordings that it came with, and uses no key of its twin's. `
 --adopt` says that it was moved.
 
 The board is, in this order: what the generator of the units found (``RECORDER_BOARD``: only root
-may read a PC's), the serial number in the device tree, the PC's UUID or serial number, and the
-installation's machine id, which a copy shares.
+may read a PC's), the serial number in the device tree, the PC's UUID or serial number. Where there
+is none, the installation's machine id names the box; as a copy shares it, and a box whose root is
+read-only may get another at each boot, it is no evidence of another board.
 """
 
 from __future__ import annotations
@@ -72,11 +73,13 @@ class Identity:
         box: its id: ``a-z 0-9``, 8 to 32 characters; it stands in every recording's details.
         vehicle: the vehicle's name in the configuration when this was written.
         twin: the box that this card was copied from, if it was.
+        is_board: whether the id is a board's own number.
     """
 
     box: str
     vehicle: str
     twin: Twin | None = None
+    is_board: bool = False
 
     @property
     def name(self) -> str:
@@ -95,7 +98,7 @@ class Identity:
 
 
 def board_id(root: Path = Path("/")) -> str:
-    """Return the board's id; empty if there is one and this process may not read it.
+    """Return the board's id; empty if it has none, or this process may not read it.
 
     Args:
         root: the folder that stands for the machine's ``/``.
@@ -103,19 +106,17 @@ def board_id(root: Path = Path("/")) -> str:
     told = _plain(os.environ.get(_ENVIRONMENT, ""))
     if told:
         return told
-    is_hidden = False
     for path in _SERIALS:
         try:
             found = _plain((root / path.lstrip("/")).read_bytes().decode(errors="replace"))
-        except PermissionError:
-            is_hidden = True
-            continue
         except OSError:
             continue
         if found:
             return found
-    if is_hidden:
-        return ""
+    return ""
+
+
+def _machine_id(root: Path) -> str:
     try:
         return _plain((root / _MACHINE_ID.lstrip("/")).read_text())[:_TOLD_OF_MACHINE_ID]
     except OSError:
@@ -139,10 +140,12 @@ def identify(config: Config, root: Path = Path("/")) -> Identity:
     vehicle, board = config.vehicle.name, board_id(root)
     kept = _read(config.box_dir / "identity")
     if kept is None:
-        return Identity(board or "unknown", vehicle)
-    if board in ("", kept.box):
+        return Identity(board or _machine_id(root) or "unknown", vehicle, is_board=bool(board))
+    if not board:
         return replace(kept, vehicle=vehicle)
-    return Identity(board, vehicle, Twin(kept.box, kept.vehicle))
+    if board == kept.box or not kept.is_board:
+        return replace(kept, box=board, vehicle=vehicle, is_board=True)
+    return Identity(board, vehicle, Twin(kept.box, kept.vehicle), is_board=True)
 
 
 def settle(config: Config, newest: Callable[[], int], root: Path = Path("/")) -> Identity:

@@ -34,15 +34,27 @@ def _no_generator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_boards_own_number_goes_before_the_installations(tmp_path: Path) -> None:
-    assert board_id(tmp_path) == ""
     put(tmp_path, "etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n")
-    assert board_id(tmp_path) == "3d1219c7c4c5404a"
+    assert board_id(tmp_path) == ""
+    assert identify(config(tmp_path), tmp_path).box == "3d1219c7c4c5404a"
     put(tmp_path, "sys/class/dmi/id/board_serial", "/7XYZ123/CN1296/\n")
     assert board_id(tmp_path) == "7xyz123cn1296"
     put(tmp_path, "sys/class/dmi/id/product_uuid", f"{UUID}\n")
     assert board_id(tmp_path) == UUID.replace("-", "")
     put(tmp_path, "proc/device-tree/serial-number", "10000000abcd1234\0")
     assert board_id(tmp_path) == "10000000abcd1234"
+    assert identify(config(tmp_path), tmp_path).box == "10000000abcd1234"
+
+
+def test_another_machine_id_at_each_boot_makes_no_copy(tmp_path: Path) -> None:
+    # As a root that is read-only has it; then the board's number becomes known after all.
+    put(tmp_path, "etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n")
+    first = settle(config(tmp_path), lambda: 3, tmp_path)
+    put(tmp_path, "etc/machine-id", "5e1219c7c4c5404aaa1f6d2a48adfda4\n")
+    assert settle(config(tmp_path), lambda: 4, tmp_path) == first
+    put(tmp_path, "sys/class/dmi/id/product_uuid", f"{UUID}\n")
+    known = settle(config(tmp_path), lambda: 5, tmp_path)
+    assert (known.box, known.twin, known.is_board) == (UUID.replace("-", ""), None, True)
 
 
 def test_what_the_generator_found_goes_before_all(
@@ -59,8 +71,7 @@ def test_what_the_generator_found_goes_before_all(
 )
 def test_a_number_that_every_board_of_a_kind_has_is_none(tmp_path: Path, number: str) -> None:
     put(tmp_path, "sys/class/dmi/id/product_uuid", number)
-    put(tmp_path, "etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n")
-    assert board_id(tmp_path) == "3d1219c7c4c5404a"
+    assert board_id(tmp_path) == ""
 
 
 def settled(folder: Path, board: str, *, newest: int = 0, vehicle: str = "veh-042") -> Identity:
@@ -71,7 +82,7 @@ def settled(folder: Path, board: str, *, newest: int = 0, vehicle: str = "veh-04
 
 def test_a_card_remembers_its_box_and_notices_another(tmp_path: Path) -> None:
     first = settled(tmp_path, "10000000aaaaaaaa")
-    assert first == Identity("10000000aaaaaaaa", "veh-042")
+    assert first == Identity("10000000aaaaaaaa", "veh-042", is_board=True)
     assert settled(tmp_path, "10000000aaaaaaaa", newest=7) == first
     second = settled(tmp_path, "10000000bbbbbbbb", newest=7)
     assert second.twin == Twin("10000000aaaaaaaa", "veh-042", 7)
@@ -115,7 +126,7 @@ def test_a_card_whose_mark_is_damaged_is_this_boxs(tmp_path: Path, text: str) ->
     settled(tmp_path, "10000000aaaaaaaa")
     (tmp_path / "box" / "identity").write_text(text)
     again = settled(tmp_path, "10000000bbbbbbbb")
-    assert again == Identity("10000000bbbbbbbb", "veh-042")
+    assert again == Identity("10000000bbbbbbbb", "veh-042", is_board=True)
     assert json.loads((tmp_path / "box" / "identity").read_text())["box"] == "10000000bbbbbbbb"
 
 

@@ -103,7 +103,7 @@ uninstall: ## Remove what install brought; recordings and configuration stay (ro
 	systemd/package/lay --remove
 
 # The bench. Where what a level needs cannot be had, its tests are skipped and say why.
-HIL = $(BIN)/pytest -p no:randomly -p no:xdist --timeout 1800 -rs --junitxml
+HIL = $(BIN)/pytest -p no:randomly -p no:xdist --timeout 1800 -rs $(AGAIN) --junitxml
 
 # Level 0.5: Debian's own systemd in a container, the package installed in it.
 hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgrade it, remove it (root)

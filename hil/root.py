@@ -40,7 +40,10 @@ def missing(*tools: str) -> str:
     if os.geteuid() != 0:
         return "the level needs root"
     absent = [one for one in ("mmdebstrap", "dpkg-deb", *tools) if shutil.which(one) is None]
-    return f"missing: {', '.join(absent)}" if absent else ""
+    if absent:
+        return f"missing: {', '.join(absent)}"
+    apart = subprocess.run(["unshare", "--mount", "--ipc", "--uts", "true"], check=False)
+    return "no right to mount here: root of a container?" if apart.returncode else ""
 
 
 def keep(kind: str, key: str, make: Callable[[Path], None]) -> Path:

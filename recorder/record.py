@@ -226,16 +226,6 @@ def checksum(body: bytes | memoryview, payload: Iterable[bytes | bytearray | mem
     return crc
 
 
-def unpack(raw: bytes | memoryview) -> Header | None:
-    """Read the 120 header bytes of a record, without its checksum.
-
-    Returns:
-        The header, or None if magic, version, kind or length cannot be those of a record.
-    """
-    fields = unpack_fields(raw)
-    return header_of(fields) if is_plausible(fields) else None
-
-
 def unpack_fields(raw: bytes | memoryview | mmap.mmap, offset: int = 0) -> tuple[Any, ...]:
     """Return the 20 values of a header as they lie there, whatever they are.
 
@@ -282,7 +272,10 @@ def header_of(fields: tuple[Any, ...]) -> Header:
 
 
 def verifies(
-    raw: bytes | memoryview, header: Header, payload: Iterable[bytes | bytearray | memoryview]
+    raw: bytes | memoryview,
+    fields: tuple[Any, ...],
+    payload: Iterable[bytes | bytearray | memoryview],
 ) -> bool:
-    """Tell whether the checksum of a record read by `unpack` from `raw` matches its bytes."""
-    return checksum(raw[:CRC_OFFSET], payload) == header.crc
+    """Tell whether the checksum among a header's values, read from `raw`, matches the bytes."""
+    is_whole: bool = checksum(raw[:CRC_OFFSET], payload) == fields[CRC]
+    return is_whole

@@ -124,10 +124,8 @@ class _Mapping:
         size = fields[record.PAYLOAD_BYTES]
         if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
-        crc = zlib.crc32(raw[: record.CRC_OFFSET])
-        for run in self._slices(position + record.HEADER_BYTES, size):
-            crc = zlib.crc32(run, crc)
-        return fields if crc == fields[record.CRC] else None
+        payload = self._slices(position + record.HEADER_BYTES, size)
+        return fields if record.verifies(raw, fields, payload) else None
 
     def tail_position(self) -> int:
         """Return up to where the reader freed the ring."""

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from recorder.spool.journal import Journal
     from recorder.spool.recover import Piece
 
-#: What a lane counts of its own losses, in `record.Losses`' order.
+#: Of what a lane counts as lost: samples that were due and never acquired.
 _DUES = ("lost_source", "lost_absent", "lost_broken")
-_LANE_LOSSES = ("lost_source", "lost_absent", "lost_broken", "lost_ring")
+#: What a lane counts of its own losses, in `record.Losses`' order.
+_LANE_LOSSES = (*_DUES, "lost_ring")
 
 
 class Account:

@@ -268,8 +268,7 @@ class SegmentReader:
             return None
         whole = self._window.get(offset, end)
         payload = whole[record.HEADER_BYTES :]
-        crc = zlib.crc32(payload, zlib.crc32(whole[: record.CRC_OFFSET]))
-        return (fields, payload) if crc == fields[record.CRC] else None
+        return (fields, payload) if record.verifies(whole, fields, (payload,)) else None
 
     def _next_valid(self, offset: int) -> int | None:
         while (offset := self._window.find(record.MAGIC, offset, self._end)) >= 0:

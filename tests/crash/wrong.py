@@ -60,17 +60,19 @@ def no_check_of_place() -> contextlib.AbstractContextManager[None]:
         if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
         payload = self._slices(position + record.HEADER_BYTES, size)
-        crc = record.checksum(raw[: record.CRC_OFFSET], payload)
-        return fields if crc == fields[record.CRC] else None
+        return fields if record.verifies(raw, fields, payload) else None
 
     def in_segment(self: Any, offset: int) -> Any:
-        raw = self._window.get(offset, min(offset + record.HEADER_BYTES, self._end))
-        header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
-        if header is None or offset + header.size_bytes > self._end:
+        begin = offset + record.HEADER_BYTES
+        if begin > self._end:
             return None
-        payload = self._window.get(offset + record.HEADER_BYTES, offset + header.size_bytes)
-        is_valid = record.verifies(raw, header, [payload])
-        return (record.unpack_fields(raw), payload) if is_valid else None
+        raw = self._window.get(offset, begin)
+        fields = record.unpack_fields(raw)
+        end = begin + fields[record.PAYLOAD_BYTES]
+        if not record.is_plausible(fields) or end > self._end:
+            return None
+        payload = self._window.get(begin, end)
+        return (fields, payload) if record.verifies(raw, fields, (payload,)) else None
 
     return replaced(
         (ring.RingReader, "_fields_at", in_ring),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from recorder import record
@@ -62,13 +61,16 @@ def no_check_of_epoch_and_position() -> None:
     """Take every record for one of this segment whose checksum matches."""
 
     def valid_at(self: SegmentReader, offset: int) -> tuple[tuple[Any, ...], memoryview] | None:
-        raw = self._window.get(offset, min(offset + record.HEADER_BYTES, self._end))
-        header = record.unpack(raw) if len(raw) == record.HEADER_BYTES else None
-        if header is None or offset + header.size_bytes > self._end:
+        begin = offset + record.HEADER_BYTES
+        if begin > self._end:
             return None
-        payload = self._window.get(offset + record.HEADER_BYTES, offset + header.size_bytes)
-        crc = zlib.crc32(payload, zlib.crc32(raw[: record.HEADER_BYTES - 8]))
-        return (record.unpack_fields(raw), payload) if crc == header.crc else None
+        raw = self._window.get(offset, begin)
+        fields = record.unpack_fields(raw)
+        end = begin + fields[record.PAYLOAD_BYTES]
+        if not record.is_plausible(fields) or end > self._end:
+            return None
+        payload = self._window.get(begin, end)
+        return (fields, payload) if record.verifies(raw, fields, (payload,)) else None
 
     SegmentReader._valid_at = valid_at  # type: ignore[method-assign] # that is the point
 

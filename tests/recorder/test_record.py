@@ -36,9 +36,9 @@ def test_a_record_says_what_it_was_told_however_its_payload_is_cut(
     header = dataclasses.replace(header, payload_bytes=sum(map(len, parts)))
     raw = record.pack(header, parts)
     assert len(raw) == record.HEADER_BYTES == 120
-    found = record.unpack(raw)
-    assert found is not None
-    assert dataclasses.replace(found, crc=0) == header
+    found = record.unpack_fields(raw)
+    assert record.is_plausible(found)
+    assert dataclasses.replace(record.header_of(found), crc=0) == header
     assert record.verifies(raw, found, [b"".join(parts)])
     assert raw == record.pack(header, [b"".join(parts)])
 
@@ -49,13 +49,14 @@ def test_a_single_flipped_bit_is_never_overlooked(header: Header, payload: bytes
     raw = bytearray(record.pack(header, [payload]) + payload)
     bit %= 8 * len(raw)
     raw[bit // 8] ^= 1 << bit % 8
-    found = record.unpack(bytes(raw[:120]))
-    assert found is None or not record.verifies(bytes(raw[:120]), found, [bytes(raw[120:])])
+    found = record.unpack_fields(bytes(raw[:120]))
+    is_whole = record.verifies(bytes(raw[:120]), found, [bytes(raw[120:])])
+    assert not (record.is_plausible(found) and is_whole)
 
 
 @given(raw=st.binary(min_size=120, max_size=120))
 def test_any_bytes_are_no_record(raw: bytes) -> None:
-    assert record.unpack(raw) is None
+    assert not record.is_plausible(record.unpack_fields(raw))
 
 
 def test_the_bytes_of_a_record_are_those_of_the_docstring() -> None:
@@ -79,7 +80,7 @@ def test_the_bytes_of_a_record_are_those_of_the_docstring() -> None:
 def test_a_length_beyond_the_limit_is_no_record(payload_bytes: int) -> None:
     header = Header(1, 1, 1, 0, 0, 1, payload_bytes, 0, 0, 1, Losses())
     allowed = payload_bytes <= record.MOST_PAYLOAD_BYTES
-    assert (record.unpack(record.pack(header, [])) is not None) == allowed
+    assert record.is_plausible(record.unpack_fields(record.pack(header, []))) == allowed
 
 
 def test_the_times_of_a_burst_follow_from_its_first_row() -> None:

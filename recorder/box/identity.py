@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recorder.box import durable
+from recorder import durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ def keep(config: Config, identity: Identity) -> None:
     file = config.box_dir / "identity"
     if _read(file) != identity:
         file.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(file, json.dumps(asdict(identity), indent=1) + "\n", _MODE)
+        durable.replace(file, [f"{json.dumps(asdict(identity), indent=1)}\n".encode()], _MODE)
 
 
 def _read(file: Path) -> Identity | None:

@@ -18,7 +18,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recorder.box import durable
+from recorder import durable
 from recorder.box.finding import Finding
 from recorder.box.identity import identify
 from recorder.errors import ConfigError, RecorderError
@@ -115,7 +115,7 @@ def enroll(config: Config, identity: Identity, text: str) -> str:
     if owner := _owner(config, fingerprint(answer.key), identity):
         raise RecorderError(f"this is the key of box {owner}; this one needs a key of its own")
     config.keys_dir.mkdir(parents=True, exist_ok=True)
-    durable.replace(_own_file(config, identity), f"{answer.key}\n", _MODE)
+    durable.replace(_own_file(config, identity), [f"{answer.key}\n".encode()], _MODE)
     return fingerprint(answer.key)
 
 
@@ -246,6 +246,6 @@ def _note_used(config: Config, name: str, identity: Identity) -> None:
     text = json.dumps({**known, name: identity.box}) + "\n"
     try:
         config.keys_dir.mkdir(parents=True, exist_ok=True)
-        durable.replace(config.keys_dir / "used", text, _USED_MODE)
+        durable.replace(config.keys_dir / "used", [text.encode()], _USED_MODE)
     except OSError as error:
         log.warning("whose key this is cannot be kept: %s", error)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from recorder.cli import options
-from recorder.demo import demo as run_demo
+from recorder.errors import RecorderError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: What the models' pictures and the read-back need, and a box in a vehicle does not.
+_NEEDED = ("PIL", "mosaicolabs")
 
 
 @click.command()
@@ -54,7 +63,18 @@ def demo(
     """
     if gps_log is not None and drive is not None:
         raise click.UsageError("--gps-log and --drive exclude each other")
-    code = run_demo(
+    code = _room().demo(
         seconds, directory, gps_log=gps_log, drive=drive, kills=kills, json_file=json_file
     )
     raise SystemExit(code)
+
+
+def _room() -> ModuleType:
+    """Return the demo, which not every installation can play."""
+    absent = [one for one in _NEEDED if importlib.util.find_spec(one) is None]
+    if absent:
+        raise RecorderError(
+            f"the demo needs {' and '.join(absent)}, which a box in a vehicle does without:"
+            " `make demo` in the project's folder, or pip install 'edge-recorder[demo]'"
+        )
+    return importlib.import_module("recorder.demo")

@@ -12,7 +12,7 @@ are second copies of heads. Whatever else a journal holds stays as it is, and th
 Until then the heartbeats are rows that the uploader plans and sends, and makes anew, byte for byte,
 at every attempt.
 
-At any instant the old journal is there or the new one, each whole (`journal.rewrite`). A journal
+At any instant the old journal is there or the new one, each whole (`recorder.durable`). A journal
 with a damaged line stays as it is, for ``recorder verify`` to name.
 """
 
@@ -22,10 +22,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from recorder.durable import replace, sync_directory
 from recorder.spool import journal
 from recorder.spool.names import epoch_of
 from recorder.spool.tail import HEARTBEAT
-from recorder.spool.volume import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def compact(path: Path, *, is_settled: bool) -> bool:
         return False
     if plan.joined:
         _bury_for_good(path.parent, plan.stones)
-    journal.rewrite(path, _kept(path, plan))
+    replace(path, _kept(path, plan))
     return True
 
 

@@ -17,9 +17,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recorder import durable
 from recorder.errors import DamagedError, SpoolError
 from recorder.spool.spool import listed
-from recorder.spool.volume import sync_directory
 
 # `hashlib` loads all of OpenSSL: 4 MB of memory for a process that digests a few small files. So
 # the interpreter's own is taken where it has one, as CPython's `random` does for the same reason.
@@ -141,18 +141,9 @@ class Dependencies:
         if _is_whole(path, found):
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}")
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)  # on a full disk it would hold the last of it
-            raise
-        for folder in (path.parent, self._directory, self._directory.parent):
-            sync_directory(folder)
+        durable.replace(path, [content])
+        for folder in (self._directory, self._directory.parent):
+            durable.sync_directory(folder)
         return found
 
     def get(self, kind: str, start: str) -> tuple[Dependency, bytes]:

@@ -15,10 +15,10 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from recorder.spool.volume import sync_directory
+from recorder.durable import replace, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 _CRC_CHARS = 9
@@ -130,30 +130,7 @@ def renew(path: Path) -> None:
     After a failed sync the kernel may have dropped bytes that it still shows, and a later sync
     would not bring them to the disk: only what is written again is sure.
     """
-    rewrite(path, [path.read_bytes()[: contents(path).end_bytes]])
-
-
-def rewrite(path: Path, lines: Iterable[bytes]) -> None:
-    """Put other lines in place of a journal's; durable on return, and at any time old or new.
-
-    Whoever has the old file open goes on reading it as it was. Nobody may be writing to it.
-
-    Raises:
-        OSError: the disk does not take it; the old file is there, or the new one if only the
-            folder's sync failed.
-    """
-    draft = path.with_name(f".{path.name}")
-    draft.unlink(missing_ok=True)
-    try:
-        with draft.open("xb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        draft.unlink(missing_ok=True)  # on a full disk it would hold the last of it
-        raise
-    draft.replace(path)
-    sync_directory(path.parent)
+    replace(path, [path.read_bytes()[: contents(path).end_bytes]])
 
 
 class Journal:

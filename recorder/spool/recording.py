@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
 from recorder.clock import boot_ns
+from recorder.durable import sync_directory
 from recorder.errors import SpoolError
 from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
@@ -18,7 +19,6 @@ from recorder.spool.journal import Journal
 from recorder.spool.lane_log import LaneLog
 from recorder.spool.leftovers import remove_evicted, remove_undurable
 from recorder.spool.session_time import is_of_this_boot
-from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark, durable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recorder.durable import sync_directory
 from recorder.spool.spool import listed
-from recorder.spool.volume import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -39,7 +39,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from recorder import service
+from recorder import durable, service
 from recorder.clock import boot_id
 from recorder.errors import DamagedError, SpoolError, SpoolFormatError
 from recorder.record import Anchor
@@ -47,7 +47,7 @@ from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.names import epoch_of, segments_in
 from recorder.spool.segment import read_head
-from recorder.spool.volume import Volume, sync_directory
+from recorder.spool.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +103,8 @@ class Spool:
                 (directory / name).mkdir(parents=True, exist_ok=True)
             # Last and in full: where the file is, there is a spool.
             for folder in (directory, directory.parent):
-                sync_directory(folder)
-            draft = directory / ".FORMAT"
-            with draft.open("w") as file:
-                file.write(FORMAT)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(mark)
-            sync_directory(directory)
+                durable.sync_directory(folder)
+            durable.replace(mark, [FORMAT.encode()])
         return cls(directory)
 
     @functools.cached_property

@@ -21,6 +21,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recorder.durable import sync_directory
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -152,15 +154,6 @@ def allocate(file: int, size_bytes: int, *, is_written: bool) -> None:
         # The same few pages again and again: so much fresh memory costs ten times the writing.
         for offset in range(0, size_bytes, len(_ZEROS)):
             os.pwrite(file, _ZEROS[: size_bytes - offset], offset)
-
-
-def sync_directory(path: Path) -> None:
-    """Make durable which files a directory holds."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def syncfs(file: int) -> None:

@@ -13,7 +13,6 @@ from recorder.errors import SpoolError
 from recorder.spool import journal
 from recorder.spool.removal import removed
 from recorder.spool.spool import Spool
-from recorder.spool.volume import sync_directory
 from recorder.spool.watermark import Watermark
 from recorder.upload.log import UploadLog
 from recorder.upload.session import SessionUpload
@@ -237,12 +236,4 @@ def _begin_anew(path: Path, server: str) -> None:
     told = [one["server"] for one in journal.read(path) if one.get("server")]
     if not told or told[-1] == server:
         return
-    folder = path.parent / "elsewhere"
-    folder.mkdir(exist_ok=True)
-    number = len(list(folder.glob(f"{path.name}-*")))
-    path.replace(folder / f"{path.name}-{number}")
-    sync_directory(folder)
-    sync_directory(path.parent)
-    log = UploadLog(path)
-    log.note("anew")
-    log.close()
+    UploadLog.anew(path).close()

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recorder.durable import sync_directory
 from recorder.spool.journal import Journal
 from recorder.upload.state import UploadState
 
@@ -53,6 +54,22 @@ class UploadLog(UploadState):
         self.path = path
         self._journal = Journal(path)
         super().__init__(self._journal.entries)
+
+    @classmethod
+    def anew(cls, path: Path, **facts: str) -> UploadLog:
+        """Put a journal away into the folder ``elsewhere``, and begin another; durable on return.
+
+        A death in between leaves none.
+        """
+        folder = path.parent / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        number = len(list(folder.glob(f"{path.name}-*")))
+        path.replace(folder / f"{path.name}-{number}")
+        for one in (folder, path.parent):
+            sync_directory(one)
+        begun = cls(path)
+        begun.note("anew", **facts)
+        return begun
 
     def note(self, entry: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
         """Journal a step; durable on return."""

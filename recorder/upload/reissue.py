@@ -17,7 +17,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from recorder.errors import RemoteRefusedError
-from recorder.spool.volume import sync_directory
 from recorder.upload.log import UploadLog
 from recorder.upload.naming import abandoned_mark
 from recorder.upload.parts import MARKS
@@ -51,16 +50,10 @@ def issue_anew(journal: UploadLog) -> UploadLog:
 
     A death in between leaves none: then it is asked, and done, once more.
     """
-    path = journal.path
     journal.close()
-    folder = path.parent / "elsewhere"
-    folder.mkdir(exist_ok=True)
-    path.replace(folder / f"{path.name}-{len(list(folder.glob(f'{path.name}-*')))}")
-    sync_directory(folder)
-    sync_directory(path.parent)
-    begun = UploadLog(path)
-    begun.note("anew", id=str(uuid.uuid4()))
-    log.warning("recording %s was abandoned: it is sent as %s", path.name, begun.reissued_as)
+    begun = UploadLog.anew(journal.path, id=str(uuid.uuid4()))
+    name = journal.path.name
+    log.warning("recording %s was abandoned: it is sent as %s", name, begun.reissued_as)
     return begun
 
 

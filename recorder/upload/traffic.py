@@ -9,12 +9,11 @@ forward: a clock that falls back to 1970 does not begin an account anew.
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from recorder import durable
 from recorder.errors import RecorderError
-from recorder.spool.volume import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,14 +118,8 @@ class Traffic:
             self._month, self._bytes = month, 0
 
     def _save(self) -> None:
-        draft = self._file.with_name(f"{self._file.name}.new")
         facts = {"month": self._month, "bytes": self._bytes + self._booked_bytes}
-        with draft.open("w") as file:
-            file.write(json.dumps(facts))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._file)
-        sync_directory(self._file.parent)
+        durable.replace(self._file, [json.dumps(facts).encode()])
 
 
 def _read(file: Path) -> dict[str, Any]:

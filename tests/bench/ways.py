@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from recorder.spool.volume import sync_directory, syncfs
+from recorder.durable import sync_directory
+from recorder.spool.volume import syncfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

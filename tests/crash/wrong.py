@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from recorder import record, ring
-from recorder.spool import compaction, journal, recording, segment, spool, volume, watermark
+from recorder import durable, record, ring
+from recorder.spool import compaction, journal, recording, segment, volume, watermark
 from recorder.spooler import Spooler
 from tests.crash.replacing import replaced
 
@@ -44,7 +44,7 @@ def no_sync_of_folders() -> contextlib.AbstractContextManager[None]:
 
     return replaced(
         (volume.Volume, "make_durable", files_only),
-        *((place, "sync_directory", lambda _: None) for place in (journal, recording, spool)),
+        *((place, "sync_directory", lambda _: None) for place in (journal, recording, durable)),
     )
 
 
@@ -100,9 +100,9 @@ def no_sync_of_what_is_rewritten() -> contextlib.AbstractContextManager[None]:
         with draft.open("wb") as file:
             file.writelines(list(lines))
         draft.replace(path)
-        volume.sync_directory(path.parent)
+        durable.sync_directory(path.parent)
 
-    return replaced((journal, "rewrite", rewrite))
+    return replaced(*((place, "replace", rewrite) for place in (journal, compaction)))
 
 
 def no_burial_for_good() -> contextlib.AbstractContextManager[None]:

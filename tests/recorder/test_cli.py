@@ -326,3 +326,13 @@ def test_decode_prints_a_line_per_epoch_for_people(log: Path) -> None:
     assert none.split()[1:7] == ["-", "-", "-", "-", "-", "none"]
     assert none.endswith("1 refused")
     assert len(fix) <= 100
+
+
+def test_a_box_that_cannot_play_the_demo_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("recorder.cli.demo._NEEDED", ("json", "no_such_library"))
+    result = call("demo", "--dir", tmp_path / "demo")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the demo needs no_such_library, which a box ")
+    assert not (tmp_path / "demo").exists()

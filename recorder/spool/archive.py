@@ -7,6 +7,7 @@ it is let go, and made again when the disk takes it: behind the watermark, from 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
 from recorder.errors import NotMountedError, SpoolError
 from recorder.ring_files import running
-from recorder.spool import takeover
+from recorder.spool import journal, takeover
 from recorder.spool.announce import new_session
 from recorder.spool.counts import counts_in
 from recorder.spool.dependencies import Dependencies
@@ -107,6 +108,10 @@ class Archive:
         for path in unknown(self.spool, [one.id for one in left]):
             log.warning("%s: not the recorder's; left alone", path)
         for session in left:
+            if is_of_this_boot(session):
+                # A sync may have failed: not all that the kernel shows is on the disk.
+                path = self.spool.journal_path(session.id)
+                self.room.spend_on(functools.partial(journal.renew, path))
             recording = Recording.resume(
                 self.spool,
                 session,
@@ -148,7 +153,7 @@ class Archive:
             return
         entries = self.spool.entries(before.id)
         said = Said.of(entries)
-        if before.end_reason != "roll_over":
+        if before.end_reason not in takeover.FOLLOWED:
             self.said, self.is_held = said.left(), takeover.is_held(self.spool, before)
             return
         self._predecessor, self.said = before.id, said

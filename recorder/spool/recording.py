@@ -13,7 +13,6 @@ from recorder.errors import SpoolError
 from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
-from recorder.spool import journal
 from recorder.spool.counts import Counts
 from recorder.spool.journal import Journal
 from recorder.spool.lane_log import LaneLog
@@ -103,6 +102,8 @@ class Recording:
     ) -> Recording:
         """Take up a session whose recording process died, from what is durable.
 
+        Of one of this boot the journal must have been renewed (`journal.renew`).
+
         Args:
             spool: where it lies.
             session: its newest record.
@@ -113,12 +114,9 @@ class Recording:
         """
         told = session.lanes
         session.lanes = [_blank(one) for one in told]
-        path = spool.journal_path(session.id)
-        is_this_boot = is_of_this_boot(session)
-        if is_this_boot:
-            journal.renew(path)  # a sync may have failed: not all that the kernel shows is on disk
-        self = cls(spool, session, Journal(path), segment_bytes)
+        self = cls(spool, session, Journal(spool.journal_path(session.id)), segment_bytes)
         try:
+            is_this_boot = is_of_this_boot(session)
             self._take_up(told, water, is_this_boot=is_this_boot, is_afresh=is_afresh)
         except OSError:
             self.close()

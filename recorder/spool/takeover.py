@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: A session of this boot whose last heartbeat is older than three periods and this is given up.
 STALE_SLACK_S = 5.0
+#: Ends of a recording that the next one of the same boot goes on from.
+FOLLOWED = ("roll_over", "watchdog")
 _LET_GO = "let_go"
 
 

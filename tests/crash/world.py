@@ -102,6 +102,11 @@ class World:
         """Whether the spool's process lives and has a session."""
         return self.spooler is not None and self.spooler.recording is not None
 
+    def session_ids(self) -> list[str]:
+        """Return the sessions that are there."""
+        with self.disk.aside():
+            return Spool(self.spool).session_ids()
+
     @property
     def spool(self) -> Path:
         """The spool's directory."""

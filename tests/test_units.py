@@ -13,7 +13,9 @@ RULES = ROOT / "udev" / "99-recorder.rules"
 #: What does one thing and ends; every other service is a process of the recorder.
 ERRANDS = [UNITS / "recorder-fsck.service", UNITS / "recorder-power-off.service"]
 SERVICES = [one for one in sorted(UNITS.glob("*.service")) if one not in ERRANDS]
-OTHERS = [one for kind in ("target", "mount", "path") for one in sorted(UNITS.glob(f"*.{kind}"))]
+OTHERS = [
+    one for kind in ("target", "mount", "path", "slice") for one in sorted(UNITS.glob(f"*.{kind}"))
+]
 FILES = [*SERVICES, *ERRANDS, *OTHERS]
 #: What would wait for each other in a circle, if the check of the partition waited for folders.
 TOGETHER = ("var-lib-recorder.mount", "systemd-tmpfiles-setup.service")
@@ -182,6 +184,22 @@ def test_a_service_has_no_privilege_that_it_does_not_need(path: Path) -> None:
     has_devices = path.name in ("recorder-lane@.service", "recorder-power.service")
     assert (service.get("PrivateDevices") == ["yes"]) != has_devices
     assert (service.get("DevicePolicy") == ["closed"]) == has_devices
+
+
+def test_who_records_is_killed_last_and_scheduled_first_and_keeps_its_pages() -> None:
+    services = {path.name: read(path)["Service"] for path in SERVICES}
+    others = {"recorder-upload.service", "recorder-web.service"}
+    dearest = sorted(services, key=lambda name: int(services[name]["OOMScoreAdjust"][0]))
+    assert dearest[-2:] == ["recorder-upload.service", "recorder-web.service"]
+    within = {name for name, one in services.items() if one.get("Slice") == ["recorder.slice"]}
+    assert within == set(services) - others
+    assert {name for name, one in services.items() if "MemoryMin" in one} == within
+    # A share that the slice does not have is none.
+    most = int(read(UNITS / "recorder.slice")["Slice"]["MemoryMin"][0].removesuffix("M"))
+    shares = {name: int(services[name]["MemoryMin"][0].removesuffix("M")) for name in within}
+    assert sum(shares.values()) + 2 * shares["recorder-lane@.service"] <= most
+    weight = int(read(UNITS / "recorder.slice")["Slice"]["CPUWeight"][0])
+    assert all(int(services[name]["CPUWeight"][0]) < 100 < weight for name in others)
 
 
 def test_lanes_and_spool_have_no_network_and_only_the_spool_writes_the_spool() -> None:

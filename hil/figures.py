@@ -88,15 +88,22 @@ def of_recording(
     """Return what some sessions of a recording, or all of them, have of some lanes."""
     times: dict[str, list[int]] = {lane: [] for lane in lanes}
     lost: dict[str, dict[str, int]] = {lane: {} for lane in times}
+    # CLOCK_BOOTTIME begins anew with each boot: what its first session knows of UTC parts it from
+    # the one before. Within a boot no other clock counts.
+    ahead_ns: dict[str, int] = {}
     for session_id in session_ids or recording.session_ids:
-        for one in recording.session(session_id).lanes:
+        session = recording.session(session_id)
+        begun_ns = (session.start_utc_ns or 0) - (session.start_boot_ns or 0)
+        boot_ns = ahead_ns.setdefault(session.boot_id, begun_ns)
+        for one in session.lanes:
             if one.name in times:
-                times[one.name] += [row.boot_ns for row in recording.rows(one.name, session_id)]
+                rows = recording.rows(one.name, session_id)
+                times[one.name] += [row.boot_ns + boot_ns for row in rows]
                 for cause, count in one.lost.items():
                     lost[one.name][cause] = lost[one.name].get(cause, 0) + count
-    begin_ns = min((stamps[0] for stamps in times.values() if stamps), default=0)
+    begin_ns = min((min(stamps) for stamps in times.values() if stamps), default=0)
     return {
-        lane: _of_lane([(stamp_ns - begin_ns) / SECOND_NS for stamp_ns in stamps], lost[lane])
+        lane: _of_lane(sorted((one - begin_ns) / SECOND_NS for one in stamps), lost[lane])
         for lane, stamps in times.items()
     }
 

@@ -11,7 +11,8 @@ import re
 import sys
 import time
 
-CHUNK_BYTES = 8 << 20
+#: Little, so that it ends before it has taken what a killed process gave back.
+CHUNK_BYTES = 1 << 20
 LOG = pathlib.Path("/dev/kmsg")
 
 

@@ -38,8 +38,10 @@ def everything_runs(bench: Bench) -> None:
 
 def run_out_of_memory(bench: Bench) -> None:
     """Take all memory, as what would be killed last itself, until the upload is killed."""
+    # Nor may the bench's own agent be killed, whose child the shell is.
     bench.machine.run(
-        f"echo -990 > /proc/self/oom_score_adj; python3 {HOG} memory 'oom_score_adj:{UPLOAD}'",
+        "echo -1000 > /proc/$PPID/oom_score_adj; echo -990 > /proc/self/oom_score_adj;"
+        f" exec python3 {HOG} memory 'oom_score_adj:{UPLOAD}'",
         PATIENCE_S,
     )
 
@@ -47,8 +49,7 @@ def run_out_of_memory(bench: Bench) -> None:
 def upload_and_page_were_killed(_: Recording, bench: Bench) -> None:
     """The kernel killed the page first, then the upload, and none of those that record."""
     killed = [int(adj) for adj in KILLED.findall(bench.machine.run("dmesg"))]
-    assert killed[:1] == [WEB], killed
-    assert set(killed) == {WEB, UPLOAD}, killed
+    assert list(dict.fromkeys(killed)) == [WEB, UPLOAD], killed
     bench.told.append(f"killed: page {killed.count(WEB)}, upload {killed.count(UPLOAD)}")
 
 
@@ -103,12 +104,15 @@ def _used_us(bench: Bench, group: str) -> int:
 def arm(bench: Bench) -> None:
     """Let systemd feed the hardware watchdog, as the documentation says."""
     machine = bench.machine
+    # The machine's chipset has another one, which QEMU does not let reset; their order is chance.
+    watchdog = machine.run("dirname $(grep -l i6300 /sys/class/watchdog/*/identity)")
     machine.put(
-        f"[Manager]\nRuntimeWatchdogSec={WATCHDOG_S}\n", "/etc/systemd/system.conf.d/w.conf"
+        f"[Manager]\nRuntimeWatchdogSec={WATCHDOG_S}\nWatchdogDevice=/dev/{Path(watchdog).name}\n",
+        "/etc/systemd/system.conf.d/w.conf",
     )
     machine.run("systemctl daemon-reexec; sync")
-    machine.until("test $(cat /sys/class/watchdog/watchdog0/state) = active")
-    assert "i6300ESB" in machine.run("cat /sys/class/watchdog/watchdog0/identity")
+    machine.until(f"test $(cat {watchdog}/state) = active")
+    assert machine.run(f"cat {watchdog}/timeout") == str(WATCHDOG_S)
 
 
 def hang(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The board itself: its supply, its watchdog, its root file system.
+"""The board itself: its supply, its watchdog, its kernel's control of memory, its root file system.
 
 Source: Raspberry Pi documentation, `vcgencmd get_throttled` (the bits); the kernel's
 raspberrypi-hwmon (`in0_lcrit_alarm`); systemd-system.conf(5).
@@ -36,10 +36,11 @@ _SYSTEM_CONF = (
 
 
 def of_board(machine: Machine) -> Iterator[Finding]:
-    """Yield what is wrong with supply, watchdog, and root file system."""
+    """Yield what is wrong with supply, watchdog, control of memory, and root file system."""
     yield from _of_supply(machine)
     if machine.is_appliance:
         yield from _of_watchdog(machine)
+        yield from _of_memory(machine)
         disk = disk_of(machine, Path("/"))
         if disk and disk.file_system != "overlay" and "ro" not in disk.options:
             mend = "docs/pi.md: `raspi-config nonint enable_overlayfs`, or `ro` in /etc/fstab"
@@ -80,6 +81,18 @@ def _of_watchdog(machine: Machine) -> Iterator[Finding]:
     elif machine.is_pi and timeout_s > _PI_MOST_S:
         found = f"RuntimeWatchdogSec of {timeout_s:g} s"
         yield Finding("watchdog", found, f"at most {_PI_MOST_S} s, or a Pi ignores it", mend)
+
+
+def _of_memory(machine: Machine) -> Iterator[Finding]:
+    """Yield whether the kernel ignores what the units say of memory, as Pi OS has it at first."""
+    controllers = machine.text("/sys/fs/cgroup/cgroup.controllers").split()
+    if controllers and "memory" not in controllers:
+        found = "a kernel that controls no memory: MemoryMax and MemoryMin of the units do nothing"
+        words = (
+            boot_files.boot_file(machine, "cmdline.txt") if machine.is_pi else "its command line"
+        )
+        mend = f"`cgroup_enable=memory` at the end of the line in {words}, then `reboot`"
+        yield Finding("memory", found, "the controller `memory` in cgroup.controllers", mend)
 
 
 def _runtime_watchdog_s(machine: Machine) -> float:

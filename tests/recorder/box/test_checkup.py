@@ -290,6 +290,16 @@ def test_watchdog_root_and_clock_are_advice(box: Box) -> None:
     assert "at most 15 s" in {one.about: one for one in findings(box)}["watchdog"].wanted
 
 
+def test_a_kernel_that_controls_no_memory_is_told(box: Box) -> None:
+    box.put("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
+    found = only(box)
+    assert not found.is_error
+    assert "`cgroup_enable=memory`" in found.mend
+    assert "/boot/firmware/cmdline.txt" in found.mend
+    box.put("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")
+    assert findings(box) == []
+
+
 def test_a_refclock_that_chrony_does_not_know_is_told(box: Box) -> None:
     more = '[spool]\nmarker = "partition"\n[clock]\nchrony_socket = "/run/chrony.gps.sock"\n'
     assert "refclock SOCK /run/chrony.gps.sock" in only(box, more).mend

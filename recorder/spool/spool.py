@@ -69,6 +69,7 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._numbers: dict[str, int] = {}
         try:
             found = (directory / "FORMAT").read_text(errors="replace")
         except FileNotFoundError:
@@ -182,11 +183,15 @@ class Spool:
 
     def number(self, session_id: str) -> int:
         """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
+        if session_id in self._numbers:
+            return self._numbers[session_id]
         try:
             first = journal.first(self.journal_path(session_id))
         except OSError:
             return 0  # a place of the disk that cannot be read: whoever needs more will say so
-        return int(first["number"]) if first else 0
+        if not first:
+            return 0
+        return self._numbers.setdefault(session_id, int(first["number"]))
 
     def session_dir(self, session_id: str) -> Path:
         """Return the folder of a session."""

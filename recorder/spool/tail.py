@@ -24,7 +24,7 @@ class News:
     Args:
         is_anew: the file is another one than before, or shorter: what was known does not count.
         read_bytes: how much was looked at.
-        entries: the new entries without heartbeats, oldest first.
+        entries: the new entries, oldest first; heartbeats only if they are wanted.
         beats: how many heartbeats were among them.
         beat_bytes: their length.
     """
@@ -41,10 +41,12 @@ class Tail:
 
     Args:
         path: its file; an absent one is empty.
+        with_beats: whether heartbeats are wanted too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, with_beats: bool = False) -> None:
         self.path = path
+        self._with_beats = with_beats
         #: Where the last valid line ends that was read.
         self.end_bytes = 0
         self._seen = (0, 0)
@@ -80,8 +82,9 @@ class Tail:
             if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
                 continue  # torn or damaged; if nothing valid follows it may be written over
             self.end_bytes = at_bytes
-            if not text.startswith(HEARTBEAT):
-                news.entries.append(json.loads(text))
-            else:
+            is_beat = text.startswith(HEARTBEAT)
+            if is_beat:
                 news.beats += 1
                 news.beat_bytes += len(line)
+            if self._with_beats or not is_beat:
+                news.entries.append(json.loads(text))

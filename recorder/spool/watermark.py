@@ -55,16 +55,25 @@ class Watermark:
         ends = {lane: (name, end) for lane, (name, end) in found[0]["ends"].items()}
         return cls(found[0]["session_id"], ends)
 
-    def durable(self, spool: Spool, lane: str) -> list[tuple[Path, int]]:
-        """Return the lane's segments of this session with the durable length of each, in order."""
+    def durable(self, spool: Spool, lane: str, since: str = "") -> list[tuple[Path, int]]:
+        """Return the lane's segments of this session with the durable length of each, in order.
+
+        Args:
+            spool: the spool.
+            lane: the lane.
+            since: name of a segment of it; those before need not be among them.
+        """
         if lane not in self.ends:
             return []
         name, end_bytes = self.ends[lane]
+        if since == name:  # mostly: and then the others, thousands maybe, need no look
+            return [(spool.session_dir(self.session_id) / lane / name, end_bytes)]
         paths = spool.segments(self.session_id, lane)
         names = [path.name for path in paths]
         if name in names:
             at = names.index(name)
-            whole = [(path, path.stat().st_size) for path in paths[:at]]
+            begin = names.index(since) if since in names[:at] else 0
+            whole = [(path, path.stat().st_size) for path in paths[begin:at]]
             return [*whole, (paths[at], end_bytes)]
         # It was given up meanwhile, so it was sealed: then so is all that was made before it.
         entries = spool.entries(self.session_id)
@@ -78,6 +87,8 @@ def durable(
     lane: str,
     watermark: Watermark | None,
     sealed: Mapping[str, int] | None = None,
+    *,
+    since: str = "",
 ) -> list[tuple[Path, int]]:
     """Return a lane's segments and how far each may be read and told to the outside.
 
@@ -89,9 +100,10 @@ def durable(
             nobody writes to (a pulled card, or after a loss of power): there all is durable.
         sealed: lengths by name that are believed without a look, but for the newest: what a device
             loses that lies about flushes is what it was given last.
+        since: name of a segment of the session under recording; those before need not be returned.
     """
     if watermark is not None and watermark.session_id == session_id:
-        return watermark.durable(spool, lane)
+        return watermark.durable(spool, lane, since)
     paths = spool.segments(session_id, lane)
     known = [(sealed or {}).get(path.name) for path in paths[:-_NEWEST]]
     lengths = itertools.zip_longest(paths, known)

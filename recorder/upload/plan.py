@@ -164,6 +164,11 @@ class LaneWalk:
             self._at = Point(piece.file, piece.end)
         self.draft = Draft(device)
 
+    @property
+    def since(self) -> str:
+        """Name of the segment that it goes on in; empty before the first."""
+        return self._at.file if self._at is not None else ""
+
     def walk(self, segments: Sequence[tuple[Path, int]]) -> bool:
         """Go on over what is durable.
 

@@ -87,7 +87,7 @@ class Planner:
 
     def _lane(self, lane: str) -> Progress | None:
         walk = self._walks.get(lane) or self._begin_walk(lane)
-        is_full = walk.walk(self._source.segments(lane))
+        is_full = walk.walk(self._source.segments(lane, walk.since))
         draft = walk.draft
         # A part of linked pictures ends before the next key frame, unless none comes any more.
         most_s = self._settings.part_s * (2 if draft.is_linked else 1)

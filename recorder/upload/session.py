@@ -269,7 +269,8 @@ class SessionUpload:
 
     def _beat(self, client: MosaicoClient) -> None:
         """Send the heartbeats that fall due while a long part is under way, beside it."""
-        self.source.look_at_journal()
+        if not self.source.look_at_journal():
+            return
         beat = self._planner.heartbeats()
         if beat is not None:
             with contextlib.suppress(CapReachedError):  # then they wait, as everything will

@@ -40,17 +40,18 @@ class Source:
     def __init__(self, spool: Spool, session_id: str) -> None:
         self._spool = spool
         self.session_id = session_id
-        self._seen_bytes = -1
         self._water: Watermark | None = None
         self._blobs: dict[str, bool] = {}
-        self._entries: list[dict[str, Any]] | None = None
         self._tail = Tail(spool.journal_path(session_id))
+        self.let_go()
         self._anchors: list[Anchor] = []
         self._model: TimeModel | None = None
         #: Whether a person asked to keep it, or a stretch of it.
         self.is_pinned = False
         #: Ends of the marks' windows, CLOCK_BOOTTIME.
         self._marked_to_ns: list[int] = []
+        #: Lengths of the sealed segments that are there, by name.
+        self._sealed: dict[str, int] = {}
         self.session: Session = spool.session(session_id)
         self._anchors_tail = Tail(spool.anchors_path(self.session.boot_id))
         self.look(None)
@@ -64,19 +65,34 @@ class Source:
         self._water = water
         self.look_at_journal()
 
-    def look_at_journal(self) -> None:
-        """Take note of what changed in the session's journal only."""
-        size_bytes = self._spool.journal_path(self.session_id).stat().st_size
-        if size_bytes == self._seen_bytes:
-            return
-        self._seen_bytes = size_bytes
-        self._entries = None
-        self.session = self._spool.session(self.session_id)
-        for one in self._tail.news().entries:
-            if one["entry"] in ("pin", "unpin"):
-                self.is_pinned = one["entry"] == "pin"
-            elif one["entry"] == "mark":
-                self._marked_to_ns.append(one["boot_ns"] + round(one.get("after_s", 0) * 1e9))
+    def look_at_journal(self) -> bool:
+        """Take note of what changed in the session's journal only; return whether anything did."""
+        news = self._tail.news()
+        if not news.read_bytes:  # or the session was removed just now
+            return False
+        if news.is_anew:
+            self._forget()
+        if news.beats or news.is_anew:
+            self.session = self._spool.session(self.session_id)
+        for one in news.entries:
+            self._note(one)
+        return True
+
+    def _forget(self) -> None:
+        self.is_pinned = False
+        self._marked_to_ns.clear()
+        self._sealed.clear()
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        kind = entry["entry"]
+        if kind in ("pin", "unpin"):
+            self.is_pinned = kind == "pin"
+        elif kind == "mark":
+            self._marked_to_ns.append(entry["boot_ns"] + round(entry.get("after_s", 0) * 1e9))
+        elif kind == "sealed":
+            self._sealed[entry["file"]] = entry["bytes"]
+        elif kind == "evicted":
+            self._sealed.pop(entry["file"], None)
 
     @property
     def goes_first(self) -> bool:
@@ -91,13 +107,16 @@ class Source:
     @property
     def entries(self) -> list[dict[str, Any]]:
         """What the session's journal says: 3 MB for each hour of recording, until `let_go`."""
-        if self._entries is None:
-            self._entries = self._spool.entries(self.session_id)
+        news = self._whole.news()
+        if news.is_anew:
+            self._entries.clear()
+        self._entries += news.entries
         return self._entries
 
     def let_go(self) -> None:
         """Keep nothing that can be read again: many sessions may wait."""
-        self._entries = None
+        self._entries: list[dict[str, Any]] = []
+        self._whole = Tail(self._spool.journal_path(self.session_id), with_beats=True)
 
     @property
     def is_stopped(self) -> bool:
@@ -131,14 +150,18 @@ class Source:
         """Return where a lane's segments lie."""
         return self._spool.session_dir(self.session_id) / lane
 
-    def segments(self, lane: str) -> list[tuple[Path, int]]:
+    def segments(self, lane: str, since: str = "") -> list[tuple[Path, int]]:
         """Return a lane's segments in order, and how far each may be told to the outside.
 
         Of a stopped session that is all: its segments were made durable before it was stopped.
+
+        Args:
+            lane: the lane.
+            since: name of a segment of it; those before need not be among them.
         """
         if not self.is_stopped:
             try:
-                return durable(self._spool, self.session_id, lane, self._water)
+                return durable(self._spool, self.session_id, lane, self._water, since=since)
             except FileNotFoundError:  # one was given up just now; the next look sees the rest
                 return []
         found: list[tuple[Path, int]] = []
@@ -150,9 +173,11 @@ class Source:
         return found
 
     def size_bytes(self) -> int:
-        """Return the size of all segments, durable or not; for display only."""
-        files = self._spool.session_dir(self.session_id).glob(f"*/*{SUFFIX}")
-        return sum(path.stat().st_size for path in files if path.exists())
+        """Return the size of all segments, as far as they are durable; for display only."""
+        water = self._water
+        is_mine = water is not None and water.session_id == self.session_id
+        ends = dict(water.ends.values()) if water is not None and is_mine else {}
+        return sum((ends | self._sealed).values())
 
     def model(self) -> TimeModel:
         """Return what is known now of the time in the session's boot.

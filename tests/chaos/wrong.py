@@ -121,7 +121,8 @@ def notify_blindly() -> None:
 def send_what_is_not_durable() -> None:
     """Read the spool beyond the watermark."""
 
-    def segments(self: Source, lane: str) -> list[tuple[Path, int]]:
+    def segments(self: Source, lane: str, since: str = "") -> list[tuple[Path, int]]:
+        del since
         paths = self._spool.segments(self.session_id, lane)
         return [(path, path.stat().st_size) for path in paths]
 

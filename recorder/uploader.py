@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from recorder.upload.memory import keep_small
+from recorder.upload.memory import BATCHES_BYTES, keep_small
 
 if __name__ == "__main__":
-    keep_small()  # before what follows loads Arrow
+    keep_small(BATCHES_BYTES)  # before what follows loads Arrow
 
 from recorder.errors import ConfigError, RecorderError, RemoteAwayError, RemoteRefusedError
 from recorder.service import Stop, entry

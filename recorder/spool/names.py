@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".seg"
+_EPOCH_AT = 12
 _NAME = re.compile(r"\d{12}-[0-9a-f]{16}\.seg")
 
 
@@ -23,8 +24,12 @@ def epoch_of(name: str) -> int:
     return int(name.partition("-")[2].removesuffix(SUFFIX), 16)
 
 
-def segments_in(folder: Path) -> list[Path]:
+def segments_in(folder: Path, since: str = "") -> list[Path]:
     """Return the segments in a lane's folder, by name; a link is none, nor is a folder.
+
+    Args:
+        folder: the lane's.
+        since: name of a segment; earlier ones of its ring are left out.
 
     Raises:
         OSError: the folder is there and cannot be read.
@@ -34,7 +39,9 @@ def segments_in(folder: Path) -> list[Path]:
             names = [
                 one.name
                 for one in entries
-                if _NAME.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+                if not (one.name < since and one.name[_EPOCH_AT:] == since[_EPOCH_AT:])
+                and _NAME.fullmatch(one.name)
+                and one.is_file(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -237,14 +237,19 @@ class Spool:
         """Return the names of the lanes that have a folder in a session."""
         return sorted(one.name for one in self.session_dir(session_id).iterdir() if one.is_dir())
 
-    def segments(self, session_id: str, lane: str) -> list[Path]:
+    def segments(self, session_id: str, lane: str, since: str = "") -> list[Path]:
         """Return a lane's segments in the order in which they were made.
 
         Whatever else lies in the folder is nobody's business here. Heads are read only to tell
         which ring came first, where there were several.
+
+        Args:
+            session_id: the session.
+            lane: the lane.
+            since: name of a segment; earlier ones of its ring are left out.
         """
         by_epoch: dict[int, list[Path]] = {}
-        for path in segments_in(self.session_dir(session_id) / lane):
+        for path in segments_in(self.session_dir(session_id) / lane, since):
             by_epoch.setdefault(epoch_of(path.name), []).append(path)
         rings = list(by_epoch.values())
         if len(rings) > 1:

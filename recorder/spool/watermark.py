@@ -61,19 +61,18 @@ class Watermark:
         Args:
             spool: the spool.
             lane: the lane.
-            since: name of a segment of it; those before need not be among them.
+            since: name of a segment of it; earlier ones of its ring are left out.
         """
         if lane not in self.ends:
             return []
         name, end_bytes = self.ends[lane]
         if since == name:  # mostly: and then the others, thousands maybe, need no look
             return [(spool.session_dir(self.session_id) / lane / name, end_bytes)]
-        paths = spool.segments(self.session_id, lane)
+        paths = spool.segments(self.session_id, lane, since)
         names = [path.name for path in paths]
         if name in names:
             at = names.index(name)
-            begin = names.index(since) if since in names[:at] else 0
-            whole = [(path, path.stat().st_size) for path in paths[begin:at]]
+            whole = [(path, path.stat().st_size) for path in paths[:at]]
             return [*whole, (paths[at], end_bytes)]
         # It was given up meanwhile, so it was sealed: then so is all that was made before it.
         entries = spool.entries(self.session_id)
@@ -100,11 +99,11 @@ def durable(
             nobody writes to (a pulled card, or after a loss of power): there all is durable.
         sealed: lengths by name that are believed without a look, but for the newest: what a device
             loses that lies about flushes is what it was given last.
-        since: name of a segment of the session under recording; those before need not be returned.
+        since: name of a segment; earlier ones of its ring are left out.
     """
     if watermark is not None and watermark.session_id == session_id:
         return watermark.durable(spool, lane, since)
-    paths = spool.segments(session_id, lane)
+    paths = spool.segments(session_id, lane, since)
     known = [(sealed or {}).get(path.name) for path in paths[:-_NEWEST]]
     lengths = itertools.zip_longest(paths, known)
     return [(path, size or path.stat().st_size) for path, size in lengths]

@@ -53,6 +53,7 @@ class Source:
         #: Lengths of the sealed segments that are there, by name.
         self._sealed: dict[str, int] = {}
         self.session: Session = spool.session(session_id)
+        self._is_of_this_boot = self.session.boot_id == boot_id().hex()
         self._anchors_tail = Tail(spool.anchors_path(self.session.boot_id))
         self.look(None)
 
@@ -130,7 +131,7 @@ class Source:
             not self.is_stopped
             and self._water is not None
             and self._water.session_id == self.session_id
-            and self.session.boot_id == boot_id().hex()
+            and self._is_of_this_boot
         )
 
     def lanes(self) -> list[str]:
@@ -157,7 +158,7 @@ class Source:
 
         Args:
             lane: the lane.
-            since: name of a segment of it; those before need not be among them.
+            since: name of a segment of it; earlier ones of its ring are left out.
         """
         if not self.is_stopped:
             try:
@@ -165,7 +166,7 @@ class Source:
             except FileNotFoundError:  # one was given up just now; the next look sees the rest
                 return []
         found: list[tuple[Path, int]] = []
-        for path in self._spool.segments(self.session_id, lane):
+        for path in self._spool.segments(self.session_id, lane, since):
             try:
                 found.append((path, path.stat().st_size))
             except FileNotFoundError:
@@ -194,7 +195,7 @@ class Source:
 
         So the rows of the last seconds, behind the last anchor, are known as well as the others.
         """
-        if self.is_stopped or self.session.boot_id != boot_id().hex():
+        if self.is_stopped or not self._is_of_this_boot:
             return self.model()
         if self._learns_time():
             self._model = None
@@ -230,7 +231,6 @@ class Source:
         like the one that runs. Behind a shutdown, or in another boot, none comes any more.
         """
         is_over = self.is_stopped and self.session.end_reason not in _GOES_ON
-        is_of_this_boot = self.session.boot_id == boot_id().hex()
-        if is_over or not is_of_this_boot or self.model().source not in _WORTH_WAITING:
+        if is_over or not self._is_of_this_boot or self.model().source not in _WORTH_WAITING:
             return False
         return boot_ns() - self.session.announced_boot_ns < most_s * 1e9

@@ -53,7 +53,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument("--only", choices=ROOMS + LONG_ROOMS, help="measure only this")
-    parser.add_argument("--seconds", type=float, default=30, help="length of the full load, 30")
+    parser.add_argument("--seconds", type=float, default=60, help="length of the full load, 60")
     parser.add_argument("--gigabytes", type=float, default=20, help="of the room backlog, 20")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--strict", action="store_true", help="end with 1 if a budget is not kept")

@@ -38,8 +38,9 @@ FRAME_BYTES = 300_000
 CAMERA = {"rate_hz": RATES_HZ["camera"], "size_bytes": FRAME_BYTES}
 #: Start-up, learning of the clocks and the first parts are not the steady state.
 WARM_UP_S = 8.0
-#: Short parts: within the time that is measured everything goes its whole way.
-PART_S = 5.0
+#: In such a time pictures fill a part of the usual length in bytes. Rows, which would take 10
+#: minutes, go as often here, so that within the time that is measured everything goes its way.
+PART_S = 15.0
 CPU_PERCENT = {"lane:gps": 1.5, "lane:imu": 2.0, "lane:camera": 4.0, "spool": 3.0, "upload": 3.0}
 ALL_CPU_PERCENT, ALL_PSS_MB = 12.0, 200.0
 #: What the recorder's processes load when they start.

@@ -57,7 +57,11 @@ class Stored(NamedTuple):
 
 
 def read_from(
-    segments: Sequence[tuple[Path, int]], start: Point | None, passed: Collection[str] = ()
+    segments: Sequence[tuple[Path, int]],
+    start: Point | None,
+    passed: Collection[str] = (),
+    *,
+    leaves_blobs: bool = False,
 ) -> Iterator[Stored]:
     """Yield every valid record of a lane that lies behind a point.
 
@@ -69,15 +73,16 @@ def read_from(
         start: where to begin, or None: at the first record.
         passed: names of segments that were read to their end before; matters only if the segment
             of `start` was given up meanwhile.
+        leaves_blobs: as for `SegmentReader`.
     """
     names = [path.name for path, _ in segments]
     if start is not None and start.file in names:
         first = names.index(start.file)
-        yield from _tolerant(*segments[first], start.offset)
+        yield from _tolerant(*segments[first], start.offset, leaves_blobs=leaves_blobs)
         segments = segments[first + 1 :]
     for path, end_bytes in segments:
         if path.name not in passed:
-            yield from _tolerant(path, end_bytes, None)
+            yield from _tolerant(path, end_bytes, None, leaves_blobs=leaves_blobs)
 
 
 def read_piece(path: Path, begin: int, end: int) -> Iterator[tuple[tuple[Any, ...], memoryview]]:
@@ -94,15 +99,17 @@ def read_piece(path: Path, begin: int, end: int) -> Iterator[tuple[tuple[Any, ..
             yield fields, payload
 
 
-def _tolerant(path: Path, end_bytes: int, begin: int | None) -> Iterator[Stored]:
+def _tolerant(
+    path: Path, end_bytes: int, begin: int | None, *, leaves_blobs: bool
+) -> Iterator[Stored]:
     try:
-        yield from _read(path, end_bytes, begin)
+        yield from _read(path, end_bytes, begin, leaves_blobs=leaves_blobs)
     except (DamagedError, FileNotFoundError):
         return
 
 
-def _read(path: Path, end_bytes: int, begin: int | None) -> Iterator[Stored]:
-    with SegmentReader(path, end_bytes) as segment:
+def _read(path: Path, end_bytes: int, begin: int | None, *, leaves_blobs: bool) -> Iterator[Stored]:
+    with SegmentReader(path, end_bytes, leaves_blobs=leaves_blobs) as segment:
         name, schema = path.name, segment.head.schema
         for offset, fields, payload in segment.walk(begin):
             with payload:

@@ -55,7 +55,7 @@ from recorder.errors import DamagedError
 from recorder.schema import LaneSchema
 from recorder.spool import journal
 from recorder.spool.names import SUFFIX
-from recorder.spool.window import Window
+from recorder.spool.window import WINDOW_BYTES, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,8 @@ _CRC = struct.Struct("<I")
 #: Length of a head without its schema.
 HEAD_BYTES = _FIXED.size + _CRC.size
 _CHUNK_BYTES = 65_536
+#: Read at once where blobs are left out: a header and its row.
+_LEAP_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -208,18 +210,24 @@ class SegmentReader:
     Args:
         path: the file.
         end_bytes: read only so far (the watermark), or None: as far as the file goes.
+        leaves_blobs: leave blobs unread. Then of a record with one the payload ends with its row,
+            and its place and magics alone say that it is one: the checksum would need the blob.
 
     Raises:
         DamagedError: its head does not verify.
     """
 
-    def __init__(self, path: Path, end_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: Path, end_bytes: int | None = None, *, leaves_blobs: bool = False
+    ) -> None:
         self.path = path
         raw, is_own = _read_head(path)
         #: Whether the head was taken from the journal, because the file's own does not verify.
         self.is_head_damaged = not is_own
         self.head, self.begin_bytes = _checked(path, raw), begin_of(raw)
-        self._window = Window(path, end_bytes)
+        self._leaves_blobs = leaves_blobs and self.head.schema.blob is not None
+        read_bytes = _LEAP_BYTES if self._leaves_blobs else WINDOW_BYTES
+        self._window = Window(path, end_bytes, read_bytes)
         self._end = self._window.end_bytes
         self._ahead = self.head.first_position - self.begin_bytes
 
@@ -266,6 +274,8 @@ class SegmentReader:
             return None
         if end > self._end:
             return None
+        if self._leaves_blobs and fields[record.ROWS]:
+            return fields, self._window.get(begin, min(begin + self.head.schema.row_bytes, end))
         whole = self._window.get(offset, end)
         payload = whole[record.HEADER_BYTES :]
         return (fields, payload) if record.verifies(whole, fields, (payload,)) else None

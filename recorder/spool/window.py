@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: So much is read at once, and held.
+#: So much is read at once, and held, unless somebody goes by leaps.
 WINDOW_BYTES = 1024 * 1024
 _PAGE_BYTES = 4096
 
@@ -25,12 +25,16 @@ class Window:
     Args:
         path: the file.
         end_bytes: look only so far, or None: as far as the file goes.
+        read_bytes: so much is read at once, or more where more is asked for.
 
     Raises:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, end_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: Path, end_bytes: int | None = None, read_bytes: int = WINDOW_BYTES
+    ) -> None:
+        self._read_bytes = read_bytes
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         size_bytes = os.fstat(self._file).st_size
         #: How far it goes, or is looked at.
@@ -47,7 +51,7 @@ class Window:
             end: offset behind the last, no further than `end_bytes`.
         """
         if begin < self._begin or end > self._end:
-            self._load(begin, max(end, min(begin + WINDOW_BYTES, self.end_bytes)))
+            self._load(begin, max(end, min(begin + self._read_bytes, self.end_bytes)))
         return self._view[begin - self._begin : end - self._begin]
 
     def find(self, wanted: bytes, begin: int, end: int) -> int:

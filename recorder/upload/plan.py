@@ -169,8 +169,13 @@ class LaneWalk:
         """Name of the segment that it goes on in; empty before the first."""
         return self._at.file if self._at is not None else ""
 
-    def walk(self, segments: Sequence[tuple[Path, int]]) -> bool:
+    def walk(self, segments: Sequence[tuple[Path, int]], *, leaves_pictures: bool = False) -> bool:
         """Go on over what is durable.
+
+        Args:
+            segments: the lane's, in order, with the durable length of each.
+            leaves_pictures: do not read pictures, nor verify records with one: whoever sends the
+                part does, and gives it up where one is damaged.
 
         Returns:
             True if the part is complete and more lies behind it; else all was walked over.
@@ -180,7 +185,7 @@ class LaneWalk:
         draft, limits = self.draft, (self._most_bytes, self._most_ns)
         last: Stored | None = None
         try:
-            for found in read_from(segments, self._at, self._passed):
+            for found in read_from(segments, self._at, self._passed, leaves_blobs=leaves_pictures):
                 is_linked = needs_former(found)
                 if not draft.takes(found, *limits, needs_former=is_linked):
                     return True

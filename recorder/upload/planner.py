@@ -87,7 +87,8 @@ class Planner:
 
     def _lane(self, lane: str) -> Progress | None:
         walk = self._walks.get(lane) or self._begin_walk(lane)
-        is_full = walk.walk(self._source.segments(lane, walk.since))
+        segments = self._source.segments(lane, walk.since)
+        is_full = walk.walk(segments, leaves_pictures=self._trusts(lane))
         draft = walk.draft
         # A part of linked pictures ends before the next key frame, unless none comes any more.
         most_s = self._settings.part_s * (2 if draft.is_linked else 1)
@@ -95,6 +96,15 @@ class Planner:
             return None
         is_all = not is_full and not self._log.of_lane(lane) and self._source.is_stopped
         return self._plan(self._lane_part(lane, walk.next_draft(), is_all=is_all))
+
+    def _trusts(self, lane: str) -> bool:
+        """Tell whether a lane's pictures are as they were written a moment ago.
+
+        So half of what is read, and of the checksums, is saved under recording. One that is damaged
+        all the same costs the part that is sent with it: then the lane is looked at closely.
+        """
+        dropped = (one.part.lane for one in self._log.parts if one.state == "dropped")
+        return self._source.is_live and lane not in dropped
 
     def _plan(self, part: Part) -> Progress:
         planned = self._log.plan(part)

@@ -84,3 +84,14 @@ def test_a_journal_in_place_of_another_is_read_from_its_beginning(path: Path) ->
     log.path.replace(path)
     news = tail.news()
     assert (news.is_anew, news.entries) == (True, others)
+
+
+def test_heartbeats_are_told_to_whoever_wants_them(path: Path) -> None:
+    tail = Tail(path, with_beats=True)
+    news = tail.news()
+    assert news.entries == ENTRIES
+    assert news.beats == 1
+    log = Journal(path)
+    log.append(ENTRIES[1])
+    log.close()
+    assert tail.news().entries == [ENTRIES[1]]

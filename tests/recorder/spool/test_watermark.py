@@ -55,3 +55,30 @@ def test_segments_behind_an_evicted_one_stay_visible(tmp_path: Path, kept: int) 
         paths[kept].unlink()
         found = durable(one.spool, one.recording.session.id, "imu", water)
         assert [path for path, _ in found] == [p for p in paths if p != paths[kept]]
+
+
+def test_from_a_segment_on_all_later_ones_are_seen_whatever_became_of_it(tmp_path: Path) -> None:
+    with shelf(tmp_path, segment_bytes=1400) as one:
+        for _ in range(15):
+            one.producer.put(10)
+        water = one.commit()
+        session_id = one.recording.session.id
+        whole = durable(one.spool, session_id, "imu", water)
+        assert len(whole) > 3
+        for at, (path, _) in enumerate(whole):
+            assert durable(one.spool, session_id, "imu", water, since=path.name) == whole[at:]
+        gone, _ = whole[1]
+        gone.unlink()
+        assert durable(one.spool, session_id, "imu", water, since=gone.name) == whole[2:]
+
+
+def test_from_a_segment_of_one_ring_on_those_of_other_rings_are_seen(tmp_path: Path) -> None:
+    with shelf(tmp_path, segment_bytes=1400) as one:
+        one.producer.put(10)
+        one.commit()
+        (first,) = one.segments()
+        other = first.with_name(f"{7:012d}-{'f' * 16}.seg")
+        other.write_bytes(b"")  # without a head it is the last in order
+        session_id = one.recording.session.id
+        assert one.spool.segments(session_id, "imu", first.name) == [first, other]
+        assert one.spool.segments(session_id, "imu", other.name) == [first, other]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -172,6 +173,64 @@ def test_heartbeats_go_beside_a_long_part_that_is_under_way(drive, station, uplo
     drain(uploader)
     name = _sequence(station.url)
     assert differences(server_rows(station.url, name, "camera"), drive.expected("camera")) == []
+
+
+@pytest.mark.parametrize("key", ["delete", "write"])
+def test_a_picture_that_is_damaged_under_recording_is_left_out_and_all_others_come_once(
+    drive, station, uploading, monkeypatch, key
+):
+    if key == "write":  # such a key gives the name of a broken topic up
+        monkeypatch.setattr(MosaicoClient, "delete_topic", lambda *_: None)
+    age(drive, 10)
+    drive.tell_time()
+    drive.camera(9)
+    drive.beat()
+    _, second, *_ = drive.spool.segments(drive.id, "camera")
+    with second.open("r+b") as file:
+        file.seek(-1000, 2)  # in the picture of its last record
+        byte = file.read(1)[0]
+        file.seek(-1000, 2)
+        file.write(bytes([byte ^ 1]))
+    uploader = uploading(part_s=1.0)
+    drain(uploader)
+    drive.camera(3)
+    drive.end()
+    drain(uploader)
+    entries = journal.read(uploader._config.upload_dir / drive.id)
+    assert [one["entry"] for one in entries].count("dropped") == 1
+    abandoned = {one["topic"] for one in entries if one["entry"] == "abandoned"}
+    assert abandoned == ({"camera/p000000"} if key == "write" else set())
+    expected = drive.expected("camera")
+    found = server_rows(station.url, _sequence(station.url), "camera")
+    lost = {one["header.sample_counter"] for one in expected} - {
+        one["header.sample_counter"] for one in found
+    }
+    assert len(lost) == 1
+    whole = [one for one in expected if one["header.sample_counter"] not in lost]
+    assert differences(found, whole) == []
+
+
+def test_pictures_are_read_once_on_their_way_from_a_recording(
+    drive, station, uploading, monkeypatch
+):
+    read_bytes: list[int] = []
+    pread = os.pread
+
+    def counted(file, size_bytes, offset):
+        found = pread(file, size_bytes, offset)
+        read_bytes.append(len(found))
+        return found
+
+    age(drive, 10)
+    drive.tell_time()
+    drive.camera(30, size_bytes=20_000)
+    drive.beat()
+    uploader = uploading(part_s=1.0)
+    monkeypatch.setattr(os, "pread", counted)
+    drain(uploader)
+    monkeypatch.undo()
+    assert topics(station.url)["camera/p000000"] == 30
+    assert 600_000 < sum(read_bytes) < 700_000
 
 
 def test_times_never_step_back_from_part_to_part(drive, station, uploading):

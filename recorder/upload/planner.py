@@ -50,6 +50,7 @@ class Planner:
         self._log = journal
         self._settings = settings
         self._walks: dict[str, LaneWalk] = {}
+        self._doubted: set[str] = set()
         self._frozen = Frozen(one.part.mapping for one in journal.parts)
 
     @property
@@ -88,8 +89,13 @@ class Planner:
     def _lane(self, lane: str) -> Progress | None:
         walk = self._walks.get(lane) or self._begin_walk(lane)
         segments = self._source.segments(lane, walk.since)
-        is_full = walk.walk(segments, leaves_pictures=self._trusts(lane))
+        is_trusted = self._trusts(lane)
+        is_full = walk.walk(segments, leaves_pictures=is_trusted)
         draft = walk.draft
+        if is_trusted and draft.last_boot_ns > boot_ns():  # it must not be told by the mapping
+            self._doubted.add(lane)
+            self.plan_anew(lane)
+            return self._lane(lane)
         # A part of linked pictures ends before the next key frame, unless none comes any more.
         most_s = self._settings.part_s * (2 if draft.is_linked else 1)
         if not draft.rows or not (is_full or self._is_due(draft.first_boot_ns, most_s)):
@@ -101,10 +107,11 @@ class Planner:
         """Tell whether a lane's pictures are as they were written a moment ago.
 
         So half of what is read, and of the checksums, is saved under recording. One that is damaged
-        all the same costs the part that is sent with it: then the lane is looked at closely.
+        all the same costs the part that is sent with it: then the lane is looked at closely. So it
+        is where a record says of itself that it comes from the future.
         """
-        dropped = (one.part.lane for one in self._log.parts if one.state == "dropped")
-        return self._source.is_live and lane not in dropped
+        dropped = {one.part.lane for one in self._log.parts if one.state == "dropped"}
+        return self._source.is_live and lane not in dropped | self._doubted
 
     def _plan(self, part: Part) -> Progress:
         planned = self._log.plan(part)

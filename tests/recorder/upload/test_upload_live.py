@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recorder import config as settings
-from recorder import status
+from recorder import record, status
 from recorder.clock import anchor_now, boot_id
 from recorder.columns import BATCH_BYTES
 from recorder.ground import GroundStation
@@ -22,7 +22,7 @@ from recorder.spool import journal
 from recorder.uploader import Uploader, main
 from tests.known import known
 from tests.recorder.building import free_port, wait_until
-from tests.recorder.upload.made import PERIOD_NS, UTC_NS, differences, server_rows
+from tests.recorder.upload.made import CAMERA, PERIOD_NS, UTC_NS, differences, server_rows
 
 
 @pytest.fixture
@@ -175,29 +175,44 @@ def test_heartbeats_go_beside_a_long_part_that_is_under_way(drive, station, uplo
     assert differences(server_rows(station.url, name, "camera"), drive.expected("camera")) == []
 
 
-@pytest.mark.parametrize("key", ["delete", "write"])
+def flip(path, from_end):
+    """Turn a bit over in the byte that lies so far before the end of a file."""
+    with path.open("r+b") as file:
+        file.seek(-from_end, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-from_end, os.SEEK_END)
+        file.write(bytes([byte ^ 1]))
+
+
+#: From the end of a segment: into its last picture; and to the byte of 2 years in the time of it.
+PICTURE_BYTES = 20_000
+IN_PICTURE = 1000
+IN_TIME = PICTURE_BYTES + CAMERA.row_bytes + record.HEADER_BYTES - 47
+
+
+@pytest.mark.parametrize(
+    "case",
+    [(IN_PICTURE, "delete", 1), (IN_PICTURE, "write", 1), (IN_TIME, "delete", 0)],
+)
 def test_a_picture_that_is_damaged_under_recording_is_left_out_and_all_others_come_once(
-    drive, station, uploading, monkeypatch, key
+    drive, station, uploading, monkeypatch, case
 ):
+    place, key, dropped = case
     if key == "write":  # such a key gives the name of a broken topic up
         monkeypatch.setattr(MosaicoClient, "delete_topic", lambda *_: None)
     age(drive, 10)
     drive.tell_time()
-    drive.camera(9)
+    drive.camera(9, PICTURE_BYTES)
     drive.beat()
     _, second, *_ = drive.spool.segments(drive.id, "camera")
-    with second.open("r+b") as file:
-        file.seek(-1000, 2)  # in the picture of its last record
-        byte = file.read(1)[0]
-        file.seek(-1000, 2)
-        file.write(bytes([byte ^ 1]))
+    flip(second, place)
     uploader = uploading(part_s=1.0)
     drain(uploader)
     drive.camera(3)
     drive.end()
     drain(uploader)
     entries = journal.read(uploader._config.upload_dir / drive.id)
-    assert [one["entry"] for one in entries].count("dropped") == 1
+    assert [one["entry"] for one in entries].count("dropped") == dropped
     abandoned = {one["topic"] for one in entries if one["entry"] == "abandoned"}
     assert abandoned == ({"camera/p000000"} if key == "write" else set())
     expected = drive.expected("camera")

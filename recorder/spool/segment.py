@@ -55,7 +55,7 @@ from recorder.errors import DamagedError
 from recorder.schema import LaneSchema
 from recorder.spool import journal
 from recorder.spool.names import SUFFIX
-from recorder.spool.window import WINDOW_BYTES, Window
+from recorder.spool.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,6 @@ _CRC = struct.Struct("<I")
 #: Length of a head without its schema.
 HEAD_BYTES = _FIXED.size + _CRC.size
 _CHUNK_BYTES = 65_536
-#: Read at once where blobs are left out: a header and its row.
-_LEAP_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,7 @@ class SegmentHead:
         if len(raw) < HEAD_BYTES or raw[:8] != MAGIC:
             return None
         _, _, schema_bytes, epoch, position, boot, session, seqno, made = _FIXED.unpack_from(raw)
-        begin = HEAD_BYTES
-        schema = raw[begin : begin + schema_bytes]
+        schema = raw[HEAD_BYTES : HEAD_BYTES + schema_bytes]
         (crc,) = _CRC.unpack_from(raw, _FIXED.size)
         if zlib.crc32(schema, zlib.crc32(raw[: _FIXED.size])) != crc:
             return None
@@ -205,13 +202,12 @@ def has_head(path: Path) -> bool:
 
 
 class SegmentReader:
-    """A segment; close it at the end. What the disk cannot read of it counts as damage.
+    """A segment; close it at the end. Damage is passed over; what cannot be read is damage too.
 
     Args:
         path: the file.
         end_bytes: read only so far (the watermark), or None: as far as the file goes.
-        leaves_blobs: leave blobs unread. Then of a record with one the payload ends with its row,
-            and its place and magics alone say that it is one: the checksum would need the blob.
+        leaves_blobs: leave blobs unread; a record with one ends with its row and is not verified.
 
     Raises:
         DamagedError: its head does not verify.
@@ -226,16 +222,12 @@ class SegmentReader:
         self.is_head_damaged = not is_own
         self.head, self.begin_bytes = _checked(path, raw), begin_of(raw)
         self._leaves_blobs = leaves_blobs and self.head.schema.blob is not None
-        read_bytes = _LEAP_BYTES if self._leaves_blobs else WINDOW_BYTES
-        self._window = Window(path, end_bytes, read_bytes)
+        self._window = Window(path, end_bytes, is_leaping=self._leaves_blobs)
         self._end = self._window.end_bytes
         self._ahead = self.head.first_position - self.begin_bytes
 
     def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
-        """Yield offset, header and payload of every valid record from an offset on (None: of all).
-
-        Damage is passed over.
-        """
+        """Yield offset, header and payload of each valid record from an offset on (None: of all)."""
         for begin, fields, payload in self.walk(offset):
             yield begin, record.header_of(fields), payload
 
@@ -270,9 +262,8 @@ class SegmentReader:
         fields = record.unpack_fields(self._window.get(offset, begin))
         place = fields[record.EPOCH : record.POSITION + 1]
         end = begin + fields[record.PAYLOAD_BYTES]
-        if place != (self.head.epoch, offset + self._ahead) or not record.is_plausible(fields):
-            return None
-        if end > self._end:
+        is_here = place == (self.head.epoch, offset + self._ahead) and end <= self._end
+        if not is_here or not record.is_plausible(fields):
             return None
         if self._leaves_blobs and fields[record.ROWS]:
             return fields, self._window.get(begin, min(begin + self.head.schema.row_bytes, end))

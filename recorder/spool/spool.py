@@ -69,7 +69,6 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._numbers: dict[str, int] = {}
         try:
             found = (directory / "FORMAT").read_text(errors="replace")
         except FileNotFoundError:
@@ -183,15 +182,11 @@ class Spool:
 
     def number(self, session_id: str) -> int:
         """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
-        if session_id in self._numbers:
-            return self._numbers[session_id]
         try:
             first = journal.first(self.journal_path(session_id))
         except OSError:
             return 0  # a place of the disk that cannot be read: whoever needs more will say so
-        if not first:
-            return 0
-        return self._numbers.setdefault(session_id, int(first["number"]))
+        return int(first["number"]) if first else 0
 
     def session_dir(self, session_id: str) -> Path:
         """Return the folder of a session."""
@@ -242,11 +237,7 @@ class Spool:
 
         Whatever else lies in the folder is nobody's business here. Heads are read only to tell
         which ring came first, where there were several.
-
-        Args:
-            session_id: the session.
-            lane: the lane.
-            since: name of a segment; earlier ones of its ring are left out.
+        What the ring of a segment named `since` had before it is left out.
         """
         by_epoch: dict[int, list[Path]] = {}
         for path in segments_in(self.session_dir(session_id) / lane, since):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: So much is read at once, and held, unless somebody goes by leaps.
+#: So much is read at once, and held; and by whoever goes by leaps, from header to header.
 WINDOW_BYTES = 1024 * 1024
+LEAP_BYTES = 512
 _PAGE_BYTES = 4096
 
 
@@ -25,16 +26,16 @@ class Window:
     Args:
         path: the file.
         end_bytes: look only so far, or None: as far as the file goes.
-        read_bytes: so much is read at once, or more where more is asked for.
+        is_leaping: whether what is asked for lies far apart.
 
     Raises:
         OSError: it cannot be opened.
     """
 
     def __init__(
-        self, path: Path, end_bytes: int | None = None, read_bytes: int = WINDOW_BYTES
+        self, path: Path, end_bytes: int | None = None, *, is_leaping: bool = False
     ) -> None:
-        self._read_bytes = read_bytes
+        self._is_leaping = is_leaping
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         size_bytes = os.fstat(self._file).st_size
         #: How far it goes, or is looked at.
@@ -51,7 +52,8 @@ class Window:
             end: offset behind the last, no further than `end_bytes`.
         """
         if begin < self._begin or end > self._end:
-            self._load(begin, max(end, min(begin + self._read_bytes, self.end_bytes)))
+            ahead_bytes = LEAP_BYTES if self._is_leaping else WINDOW_BYTES
+            self._load(begin, max(end, min(begin + ahead_bytes, self.end_bytes)))
         return self._view[begin - self._begin : end - self._begin]
 
     def find(self, wanted: bytes, begin: int, end: int) -> int:

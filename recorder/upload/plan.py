@@ -9,6 +9,10 @@ The digest of a part is SHA-256 over the bytes of its rows in order, and then ov
 sequence numbers, (first, number behind the last) as two little-endian 64-bit integers each. For
 pictures the rows hold the checksum that was taken at capture, and the pictures themselves are left
 out. So it depends neither on batches nor on records nor on any library.
+
+Under recording pictures are passed over unread: they were written a moment ago, and whoever sends
+the part reads and verifies every record of it anyway (`Planner` says when, and what a damaged one
+costs).
 """
 
 from __future__ import annotations

@@ -269,9 +269,7 @@ class SessionUpload:
 
     def _beat(self, client: MosaicoClient) -> None:
         """Send the heartbeats that fall due while a long part is under way, beside it."""
-        if not self.source.look_at_journal():
-            return
-        beat = self._planner.heartbeats()
+        beat = self._planner.heartbeats() if self.source.look_at_journal() else None
         if beat is not None:
             with contextlib.suppress(CapReachedError):  # then they wait, as everything will
                 self._deliver(client, beat)

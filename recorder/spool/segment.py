@@ -227,7 +227,7 @@ class SegmentReader:
         self._ahead = self.head.first_position - self.begin_bytes
 
     def records(self, offset: int | None = None) -> Iterator[tuple[int, record.Header, memoryview]]:
-        """Yield offset, header and payload of each valid record from an offset on (None: of all)."""
+        """Yield offset, header and payload of each valid record from an offset on (None: all)."""
         for begin, fields, payload in self.walk(offset):
             yield begin, record.header_of(fields), payload
 

@@ -145,7 +145,7 @@ class Bench:
     def recording(self) -> Recording:
         """End the recording, and take it out of the machine."""
         for lane in self.sensors:
-            self.acquired[lane] = self.sign(lane)["samples"]
+            self.acquired[lane] = self.sign(lane).get("samples", 0)
         spool = json.loads(self.machine.run(f"cat {RUN_DIR}/status/spool.json"))
         self.commits = spool.get("commits", {})
         self.machine.run("systemctl stop recorder.target 'recorder-*.service'")

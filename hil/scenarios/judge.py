@@ -26,8 +26,9 @@ def judge(scenario: Scenario, recording: Recording, bench: Bench) -> list[str]:
     problems = recording.problems()
     for lane, causes in scenario.lost.items():
         rows = recording.rows(lane)
-        if len(rows) < bench.acquired[lane]:
-            problems.append(f"{lane}: {bench.acquired[lane]} acquired, {len(rows)} stored")
+        acquired = bench.acquired[lane] - recording.begun(lane)
+        if len(rows) < acquired:
+            problems.append(f"{lane}: {acquired} acquired, {len(rows)} stored")
         problems += [f"{lane}: {one}" for one in _losses(recording.losses(lane), causes)]
         problems += [f"{lane}: {one}" for one in TRUTHS[lane](rows, bench.sensors[lane])]
     return problems

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import TYPES
 from recorder import record
 from recorder.audit import audit_spool
+from recorder.spool.marks import marks_in
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
@@ -78,6 +79,20 @@ class Recording:
         """Return a lane's account in the newest session."""
         lanes = self.session(self.session_ids[-1]).lanes
         return next(one for one in lanes if one.name == lane)
+
+    def begun(self, lane: str) -> int:
+        """Return the number of a lane's first sample in the newest session.
+
+        The numbers go on from one session to another of the same boot; else the first is 0.
+        """
+        *before, newest = (self.session(one) for one in self.session_ids)
+        is_first = newest.boot_id not in {one.boot_id for one in before}
+        rows = [] if is_first else self.rows(lane)
+        return rows[0].seqno if rows else 0
+
+    def marks(self, session_id: str) -> list[dict[str, Any]]:
+        """Return the marks of a session, oldest first."""
+        return marks_in(self._spool.entries(session_id))
 
     def losses(self, lane: str) -> dict[str, int]:
         """Return what a lane lost in the newest session, by cause; nothing is left out."""

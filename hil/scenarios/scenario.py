@@ -35,7 +35,8 @@ class Scenario:
         steps: what happens, in order.
         lost: by lane, by cause: how many samples at least and at most; what is not named must not
             be lost. A lane that is not named takes no part.
-        sensors: by port, how a sensor is made, if not the usual one.
+        sensors: by port, how a sensor is made, if not the usual one; or what else is there that
+            is no lane's.
         settings: another configuration of the machine, if not the usual one.
         shows: what the recording must show beside that.
         is_short: whether it belongs to the short set.
@@ -57,7 +58,7 @@ class Scenario:
     def make(self, folder: Path) -> dict[str, Any]:
         """Return its sensors, not plugged in."""
         makers = {**MAKERS, **self.sensors}
-        return {lane: makers[lane](folder) for lane in self.lost}
+        return {port: makers[port](folder) for port in {**self.lost, **self.sensors}}
 
 
 def plug(*names: str) -> Step:

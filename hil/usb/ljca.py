@@ -5,8 +5,16 @@ adapter in Debian's kernel through which a chip behind USB can have an interrupt
 without one the kernel's IMU drivers do not touch their FIFO. Which chips are there the machine
 must know from its ACPI tables (`hil.kernel.acpi`).
 
-A chip is a register model of `drivers.sim`; its line rises when its count `interrupts` does. What
-it does not simulate: levels and falling edges, outputs, the adapter's SPI, the bus's own time.
+A chip is a register model of `drivers.sim`; its line rises when its count `interrupts` does. Behind
+the chips' lines come pins, which the bench sets (`Ljca.pins`). An edge is told within `POLL_S`,
+several in that time as one, and one of a masked line when that is unmasked.
+
+What it does not simulate: interrupts by level, outputs, the adapter's SPI, the bus's own time, and
+that a line might be masked by having been told of. The driver does unmask it each time, but where
+that one command is late it never does again.
+
+The driver gives a transfer 0.2 s and its answer not much more, and does not try again; of an answer
+that comes later it says "cmd ack mismatch error". On a busy host an emulated machine gets there.
 Source: the protocol as the Linux drivers usb-ljca, i2c-ljca and gpio-ljca speak it.
 """
 
@@ -27,7 +35,9 @@ if TYPE_CHECKING:
 SPEAKS, HEARD, PACKET_BYTES = 1, 2, 64
 MANAGEMENT, GPIO, I2C = 1, 3, 4
 RESET, PINS, BUSES, SPI_BUSES = 2, 4, 5, 8  # commands of the management
-GPIO_READ, EVENT, MASK, UNMASK = 2, 4, 5, 6
+CONFIGURE, GPIO_READ, EVENT, MASK, UNMASK = 1, 2, 4, 5, 6
+#: Of a line's configuration: a direction, to interrupt, and by which edge (neither: by both).
+DIRECTION, INTERRUPT, RISING, FALLING = 0x06, 0x40, 0x08, 0x10
 START, STOP, READ, WRITE = 3, 4, 5, 6
 ACKNOWLEDGE, COMPLETED = 1, 4
 REFUSED = 0xFFFF
@@ -37,24 +47,68 @@ _MESSAGE = struct.Struct("<BBBB")
 _TRANSFER = struct.Struct("<BH")
 
 
+class Pin:
+    """An input of the adapter; it counts its edges."""
+
+    def __init__(self) -> None:
+        self._edges = {RISING: 0, FALLING: 0}
+        self._is_high = False
+
+    @property
+    def is_high(self) -> bool:
+        """What is on it; setting it to another level is an edge."""
+        return self._is_high
+
+    @is_high.setter
+    def is_high(self, is_high: bool) -> None:
+        if is_high is not self._is_high:
+            self._is_high = is_high
+            self._edges[RISING if is_high else FALLING] += 1
+
+    def edges(self, kinds: int) -> int:
+        """Return how many edges of some kinds there were so far."""
+        return sum(count for kind, count in self._edges.items() if kind & kinds)
+
+
+class _ChipLine:
+    """The interrupt line of a chip: short pulses, so it is low whenever somebody looks."""
+
+    is_high = False
+
+    def __init__(self, chip: ImuChip) -> None:
+        self._chip = chip
+
+    def edges(self, _: int) -> int:
+        self._chip.tick()
+        return self._chip.interrupts
+
+
 class Ljca(UsbDevice):
-    """The adapter.
+    """The adapter. Without chips it has no bus.
 
     Args:
         chips: by 7-bit address; the first one's interrupt line is line 0, and so on.
+        pins: how many pins come behind these lines.
+
+    Attributes:
+        pins: the pins.
     """
 
     vendor_id, product_id = 0x8086, 0x0B63
     device_class = (255, 0, 0)
 
-    def __init__(self, chips: Mapping[int, ImuChip]) -> None:
+    def __init__(self, chips: Mapping[int, ImuChip], pins: int = 0) -> None:
         super().__init__()
         self.strings = ("bench", "La Jolla Cove", "bench-kernel")
         self._chips = chips
+        self.pins = tuple(Pin() for _ in range(pins))
+        self._lines: tuple[_ChipLine | Pin, ...]
+        self._lines = (*map(_ChipLine, chips.values()), *self.pins)
         self._queue: deque[bytes] = deque()
         self._address = 0
         self._open: set[int] = set()  # lines that may interrupt now
-        self._risen = [0] * len(chips)
+        self._kinds = [RISING] * len(self._lines)  # by which edges each interrupts
+        self._told = [0] * len(self._lines)  # edges of each that the host knows of
         self._is_there = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -107,23 +161,32 @@ class Ljca(UsbDevice):
         while self._queue and self.send(SPEAKS, self._queue[0]):
             self._queue.popleft()
 
-    @staticmethod
-    def _manage(command: int, body: bytes) -> bytes:
+    def _manage(self, command: int, body: bytes) -> bytes:
         answers = {
             RESET: body,
-            PINS: struct.pack("<BBBBI", LINES, 1, 0, LINES, 0xFFFFFFFF),
-            BUSES: bytes((1, 0, 1, 0)),
+            PINS: struct.pack("<BBBBI", LINES, 1, 0, LINES, (1 << len(self._lines)) - 1),
+            BUSES: bytes((1, 0, 1, 0)) if self._chips else bytes((0,)),
             SPI_BUSES: bytes((0,)),
         }
         return answers.get(command, b"")
 
     def _line(self, command: int, body: bytes) -> bytes:
         number = body[1]
-        if command == UNMASK:
+        if command == GPIO_READ:
+            return bytes((1, number, self._lines[number].is_high))
+        if command == CONFIGURE:
+            self._configure(number, body[2])
+        elif command == UNMASK:
             self._open.add(number)
         elif command == MASK:
             self._open.discard(number)
-        return bytes((1, number, 0)) if command == GPIO_READ else body
+        return body
+
+    def _configure(self, number: int, value: int) -> None:
+        """Heed by which edges a line is to interrupt from now on; those of before are past."""
+        if value & (DIRECTION | INTERRUPT) == INTERRUPT:
+            self._kinds[number] = value & (RISING | FALLING) or RISING | FALLING
+            self._told[number] = self._lines[number].edges(self._kinds[number])
 
     def _transfer(self, command: int, body: bytes) -> bytes:
         bus, size = _TRANSFER.unpack_from(body)
@@ -146,12 +209,9 @@ class Ljca(UsbDevice):
                 self._interrupt()
 
     def _interrupt(self) -> None:
-        """Tell the host which lines rose; each is masked then until the host says otherwise."""
-        chips = list(self._chips.values())
+        """Tell the host which lines had an edge."""
         for number in sorted(self._open):
-            chip = chips[number]
-            chip.tick()
-            if chip.interrupts != self._risen[number]:
-                self._risen[number] = chip.interrupts
-                self._open.discard(number)
+            edges = self._lines[number].edges(self._kinds[number])
+            if edges != self._told[number]:
+                self._told[number] = edges
                 self._say(GPIO, EVENT, 0, bytes((1, number, 1)))

@@ -11,6 +11,27 @@ import pytest
 from hil.usb.device import CLASS, CONFIGURATION, DEVICE, GET_DESCRIPTOR, IN, VENDOR, Pipe, Setup
 from hil.usb.ftdi import BUFFER_BYTES, OVERRUN, READY, SET_BAUD, SPEAKS, Ftdi
 from hil.usb.i2c_tiny import GET_STATUS, TRANSFER, I2cTinyUsb
+from hil.usb.ljca import (
+    ACKNOWLEDGE,
+    BUSES,
+    COMPLETED,
+    CONFIGURE,
+    EVENT,
+    FALLING,
+    GPIO,
+    GPIO_READ,
+    I2C,
+    INTERRUPT,
+    MANAGEMENT,
+    MASK,
+    PINS,
+    READ,
+    RISING,
+    START,
+    UNMASK,
+    WRITE,
+    Ljca,
+)
 from hil.usb.uvc import (
     BROKEN,
     COMMIT,
@@ -50,6 +71,8 @@ class Register:
 
     def read(self, size_bytes: int) -> bytes:
         return bytes(range(size_bytes))
+
+    interrupts = 0
 
     def tick(self) -> None:
         """Nothing happens by time."""
@@ -102,7 +125,9 @@ def picture(width: int, height: int, number: int) -> bytes:
     return b"%d x %d, %d " % (width, height, number) + bytes(2 * PAYLOAD_BYTES)
 
 
-@pytest.fixture(params=[lambda: Ftdi(9600), lambda: I2cTinyUsb({}), lambda: Uvc(picture)])
+@pytest.fixture(
+    params=[lambda: Ftdi(9600), lambda: I2cTinyUsb({}), lambda: Ljca({}), lambda: Uvc(picture)]
+)
 def device(request: pytest.FixtureRequest) -> UsbDevice:
     found: UsbDevice = request.param()
     return found
@@ -185,6 +210,99 @@ def test_the_adapter_reads_writes_and_tells_who_does_not_answer() -> None:
     adapter.refuse(1)
     assert transfer(0x68, VENDOR | IN, 3) is None
     assert transfer(0x68, VENDOR | IN, 3) is not None
+
+
+class Talk:
+    """The host's end of the adapter with lines: one command at a time, as usb-ljca speaks."""
+
+    def __init__(self, adapter: Ljca) -> None:
+        self._adapter = adapter
+        self._host = Host(adapter, SPEAKS, 64)
+        self._asked = 0
+
+    def ask(self, kind: int, command: int, body: bytes = b"") -> bytes:
+        head = bytes((kind, command, ACKNOWLEDGE | COMPLETED, len(body)))
+        self._adapter.received(2, head + body)
+        self._asked += 1
+        answer = self._told(ACKNOWLEDGE, self._asked)[-1]
+        assert answer[:3] == head[:3]
+        assert len(answer) == 4 + answer[3]
+        return answer[4:]
+
+    def _told(self, flag: int, count: int) -> list[bytes]:
+        while True:
+            got = list(self._host.got)
+            found = [one for one in got if one[2] & ACKNOWLEDGE == flag]
+            if len(found) >= count:
+                return found
+            self._host.until("what it is to tell", len(got) + 1)
+
+    def watch(self, pin: int, edge: int) -> None:
+        self.ask(GPIO, CONFIGURE, bytes((1, pin, INTERRUPT | edge)))
+        self.ask(GPIO, UNMASK, bytes((1, pin, 0)))
+
+    def events(self, count: int) -> list[int]:
+        """Wait until so many came, and return their pins."""
+        told = self._told(0, count)
+        assert {one[:2] for one in told} == {bytes((GPIO, EVENT))}
+        return [one[5] for one in told]
+
+
+@pytest.fixture
+def adapter() -> Iterator[Ljca]:
+    found = Ljca({0x68: Register()}, pins=2)  # type: ignore[dict-item] # as much as is asked of it
+    found.plugged()
+    yield found
+    found.unplugged()
+
+
+def test_the_adapter_with_lines_offers_the_lines_and_the_bus_that_it_has(adapter: Ljca) -> None:
+    talk = Talk(adapter)
+    *_, lines = struct.unpack("<BBBBI", talk.ask(MANAGEMENT, PINS))
+    assert lines == 0b111
+    assert talk.ask(MANAGEMENT, BUSES)[0] == 1
+    assert Talk(Ljca({}, pins=2)).ask(MANAGEMENT, BUSES) == b"\0"
+
+
+def test_the_adapter_with_lines_reads_writes_and_tells_who_does_not_answer(adapter: Ljca) -> None:
+    talk = Talk(adapter)
+    assert talk.ask(I2C, START, struct.pack("<BHB", 0, 1, 0x68 << 1)) == b"\0\1\0"
+    assert talk.ask(I2C, WRITE, struct.pack("<BH2s", 0, 2, b"\x6b\x80")) == b"\0\2\0"
+    assert talk.ask(I2C, READ, struct.pack("<BHB", 0, 3, 0)) == b"\0\3\0" + bytes((0, 1, 2))
+    (told,) = struct.unpack_from("<xh", talk.ask(I2C, START, struct.pack("<BHB", 0, 1, 0x69 << 1)))
+    assert told < 0
+
+
+@pytest.mark.parametrize(("edge", "counts"), [(RISING, 1), (FALLING, 1), (0, 2)])
+def test_a_pulse_on_a_pin_is_told_by_the_edges_that_were_asked_for(
+    adapter: Ljca, edge: int, counts: int
+) -> None:
+    talk = Talk(adapter)
+    talk.watch(1, edge)
+    with adapter.lock:
+        adapter.pins[0].is_high = True
+    if counts == 2:
+        talk.events(1)
+    assert talk.ask(GPIO, GPIO_READ, bytes((1, 1, 0))) == b"\1\1\1"
+    with adapter.lock:
+        adapter.pins[0].is_high = False
+    assert talk.events(counts) == [1] * counts
+    assert talk.ask(GPIO, GPIO_READ, bytes((1, 1, 0))) == b"\1\1\0"
+
+
+def test_an_edge_of_a_masked_line_is_told_when_it_is_unmasked(adapter: Ljca) -> None:
+    talk = Talk(adapter)
+    talk.watch(2, FALLING)
+    talk.ask(GPIO, MASK, bytes((1, 2, 0)))
+    for level in (True, False):
+        with adapter.lock:
+            adapter.pins[1].is_high = level
+    talk.watch(1, RISING)
+    with adapter.lock:
+        adapter.pins[0].is_high = True
+    assert talk.events(1) == [1]
+    talk.ask(GPIO, UNMASK, bytes((1, 2, 0)))
+    assert talk.events(2) == [1, 2]
 
 
 def streaming(camera: Uvc, size: int = 1, rate_hz: int = 30) -> Host:

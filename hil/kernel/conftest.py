@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -21,5 +22,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     machine, saved = ready()
     with machine as one:
         one.wake(saved)
+        # A machine that is still busy with itself keeps the adapter's driver waiting for too long.
+        one.until("! systemctl is-system-running | grep -E 'initializing|starting'")
+        one.run("udevadm settle")
         with closing(Bench(one, tmp_path_factory.mktemp("chips"))) as bench:
             yield bench
+
+
+@pytest.fixture(autouse=True)
+def said(bench: Bench) -> Iterator[None]:
+    """pytest shows what the kernel said with what failed."""
+    yield
+    sys.stdout.write(bench.machine.try_("dmesg | tail -20")[1])

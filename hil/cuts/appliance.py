@@ -42,10 +42,12 @@ max_bytes = 3145728
 CONFIGURED = SETTINGS_LIVE + ROLLING
 #: Behind a cut nothing is given up, nor rolled over.
 ROOMY = SETTINGS_LIVE + "[spool]\nfree_floor_bytes = 1048576\n"
-WORDS = f"systemd.mount-extra=/dev/disk/by-id/virtio-{SERIAL}:/var/lib/recorder:ext4:noatime"
+#: By the label that docs/pi.md tells the owner to give it: so `recorder-fsck` looks after it.
+LABEL = "recorder"
+WORDS = f"systemd.mount-extra=/dev/disk/by-label/{LABEL}:/var/lib/recorder:ext4:noatime"
 #: No lazy work of the file system's own in the log.
 FORMAT = (
-    *("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=4"),
+    *("mkfs.ext4", "-q", "-F", "-L", LABEL, "-m", "0", "-J", "size=4"),
     *("-E", "lazy_itable_init=0,lazy_journal_init=0"),
 )
 

@@ -85,6 +85,10 @@ def test_a_machine_that_boots_behind_a_cut_uploads_the_orphan_and_records_anew(
     before = behind(driven.copy(cut), driven.folder)
     assert judge(before, known([before, driven.last()]), driven.drive, at).problems == []
     with booted(driven.image, plain(cut), tmp_path) as bench:
+        # The partition's own check replays the file system's journal before anything is mounted.
+        checked = bench.machine.run("journalctl --no-pager -b -u recorder-fsck")
+        assert "recovering journal" in checked
+        assert bench.machine.run("systemctl show -P Result recorder-fsck") == "success"
         bench.machine.run("systemctl start bench-ground")
         for lane in LANES:
             bench.records(lane)

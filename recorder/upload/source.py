@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: An RTC is minutes off: a first fix is worth the wait.
 _WORTH_WAITING = ("none", "rtc")
 #: Ends of a recording behind which its boot goes on, and may hear the time.
-_GOES_ON = ("roll_over", "operator", "rule")
+_GOES_ON = ("roll_over", "operator", "rule", "watchdog")
 
 
 class Source:

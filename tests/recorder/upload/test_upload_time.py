@@ -135,13 +135,16 @@ def test_a_time_that_becomes_known_too_late_is_restated_from_the_next_part_on(dr
     assert max(map(abs, errors)) < 10_000_000
 
 
+@pytest.mark.parametrize("reason", ["roll_over", "watchdog"])
 @pytest.mark.parametrize("mode", ["live", "after_close"])
-def test_one_that_was_rolled_over_before_the_first_fix_waits_for_it(drive, station, mode):
+def test_one_that_ended_before_its_boot_and_the_first_fix_waits_for_it(
+    drive, station, mode, reason
+):
     drive.recording.close()
     drive.begin(10)
     say(drive, anchor_now(drive.start_ns, 5 * S, 0, "none"))
     drive.imu(40)
-    drive.end("roll_over")
+    drive.end(reason)
     config = drive.config(station.url, mode=mode, time_wait_s=3600)
     uploader = Uploader(config, Stop())
     try:

@@ -40,6 +40,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 #: A camera gives no frame for so long, and for so many periods: it is dead, whatever its library
 #: says or does not say.
 STALLED_S, STALLED_PERIODS = 3.0, 3
+_WRAP = 1 << 32
 
 
 @dataclass
@@ -145,6 +146,26 @@ def check_size(width: int, height: int) -> None:
             raise ValueError(
                 f"{name} is {pixels}, allowed are {SIZES_PX.start} to {SIZES_PX.stop - 1}"
             )
+
+
+class FrameCounter:
+    """Numbers frames by their driver's own count, which has 32 bits; the first may be any.
+
+    What the driver counted and did not give is missing between two numbers.
+    """
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._ahead = 0  # of the driver's own
+
+    def number(self, sequence: int) -> int:
+        """Return the number of the frame to which the driver's count had come."""
+        missing = (sequence + self._ahead - self._number - 1) % _WRAP
+        if missing > _WRAP // 2:
+            # It went back: the stream was begun anew below us. What that cost shows by time only.
+            self._ahead, missing = self._number + 1 - sequence, 0
+        self._number += missing + 1
+        return self._number
 
 
 class FrameGrid:

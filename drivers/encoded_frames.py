@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from drivers.camera import FrameGrid, Lost, Shot
+from drivers.camera import Lost, Shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,15 +42,13 @@ class EncodedFrames:
     """The way from the camera to the reader.
 
     Args:
-        period_ns: time from frame to frame.
         ask_for_key: tells the encoder that the next frame must be a key frame.
     """
 
-    def __init__(self, period_ns: float, ask_for_key: Callable[[], None] | None = None) -> None:
+    def __init__(self, ask_for_key: Callable[[], None] | None = None) -> None:
         # The camera's thread calls `expose`, the encoder's `encoded`, the lane's `take`; the
         # condition protects everything below.
         self._changed = threading.Condition()
-        self._grid = FrameGrid(period_ns)
         self._ask_for_key = ask_for_key or (lambda: None)
         self._exposed: deque[_Exposed] = deque()
         self._waiting: deque[Taken] = deque()
@@ -62,16 +60,14 @@ class EncodedFrames:
         """Take note of a frame that the sensor gave.
 
         Args:
-            stamp_ns: the sensor's own time of it: gaps in it are frames that the sensor lost.
-            shot: what is known of it; the number is given here.
+            stamp_ns: the sensor's own time of it.
+            shot: what is known of it; numbers that are missing are frames that the sensor lost.
         """
         with self._changed:
-            number = self._grid.number(stamp_ns)
-            self._lost.sensor += 0 if self._next is None else number - self._next
-            self._next = number + 1
-            numbered = dataclasses.replace(shot, number=number)
+            self._lost.sensor += 0 if self._next is None else shot.number - self._next
+            self._next = shot.number + 1
             # In us as picamera2 reckons them, which is all that an encoder keeps.
-            self._exposed.append(_Exposed(int(stamp_ns / 1000), numbered, self._lost.sensor))
+            self._exposed.append(_Exposed(int(stamp_ns / 1000), shot, self._lost.sensor))
             if len(self._exposed) > MOST_ENCODING:
                 self._exposed.popleft()
                 self._lost.encoder += 1

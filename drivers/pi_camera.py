@@ -1,7 +1,7 @@
 """A CSI or USB camera through libcamera and picamera2, as JPEG pictures or as H.264.
 
 Source: picamera2's manual and its code (requests, encoders, `process_requests`); libcamera's
-control list.
+control list, and its pipeline handlers (what `FrameMetadata.sequence` counts in each).
 
 What picamera2 leaves to its user, and what is done here:
 
@@ -10,6 +10,9 @@ What picamera2 leaves to its user, and what is done here:
   reader's, and is counted as that.
 - A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
   picture and is cut to the bytes used.
+- Its frames have the numbers that the kernel gave them, and picamera2 keeps damaged ones to itself.
+  Their times say when they came over the bus, too unsteadily to count by. Behind an ISP it is the
+  other way round: the times are the sensor's, and a buffer's number counts what the ISP gave.
 - When a camera dies, no call says so, and every further call into the library may block for ever,
   `stop` among them. After `camera.stalled_s` without a frame it is dead, and only a new process can
   use it; every call that may block has an end.
@@ -54,7 +57,9 @@ _HALF_TURN_DEG = 180
 
 
 class PiCamera(Driver):
-    """Pictures; `frame` is numbered on the sensor's grid of time, from 0 at `open`.
+    """Pictures; `frame` is numbered from `open` on.
+
+    By the sensor's grid of time, and by the kernel's count where the camera compresses itself.
 
     Args:
         device: the camera's number in libcamera's list, as text; or ``unix:PATH`` of the camera
@@ -107,7 +112,8 @@ class PiCamera(Driver):
         self._rotation_deg = rotation_deg
         self._controls = dict(controls or {})
         self._camera: Any = None
-        self._frames = EncodedFrames(1e9 / rate_hz)
+        self._frames = EncodedFrames()
+        self._grid, self._counter = camera.FrameGrid(1e9 / rate_hz), camera.FrameCounter()
         self._clock = StampClock()
         self._lost = camera.Lost()
         self._seen_s = 0.0
@@ -209,7 +215,8 @@ class PiCamera(Driver):
         set_controls(opened, self._name, self.rate_hz, self._controls)
         self._clock, self._lost = StampClock(), camera.Lost()
         encoder = self._encoder(parts) if is_raw else None
-        self._frames = EncodedFrames(1e9 / self.rate_hz, getattr(encoder, "force_key_frame", None))
+        self._frames = EncodedFrames(getattr(encoder, "force_key_frame", None))
+        self._grid, self._counter = camera.FrameGrid(1e9 / self.rate_hz), camera.FrameCounter()
         opened.pre_callback = self._exposed if is_raw else self._compressed
         if encoder is not None:
             opened.start_encoder(encoder, parts.output(self._encoded(encoder)), name=MAIN)
@@ -234,13 +241,24 @@ class PiCamera(Driver):
             return parts.MJPEGEncoder(bitrate=round(share * width * height * self.rate_hz))
         return parts.JpegEncoder(q=self._jpeg_quality)
 
-    def _exposed(self, request: Any) -> int:  # noqa: ANN401 - the library has no types
+    def _exposed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
         """Note a frame; called in picamera2's thread for every frame, before it is encoded."""
         facts = request.get_metadata()
+        self._note(facts, self._grid.number(int(facts["SensorTimestamp"])))
+
+    def _compressed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
+        """Take a picture that the camera compressed itself; called as `_exposed` is."""
+        buffer = request.request.buffers[request.stream_map[MAIN]].metadata
+        stamp_us = self._note(request.get_metadata(), self._counter.number(buffer.sequence))
+        picture = memoryview(request.make_buffer(MAIN))[: buffer.planes[0].bytes_used]
+        self._frames.encoded(stamp_us, picture, is_key=True)
+
+    def _note(self, facts: Mapping[str, Any], number: int) -> int:
+        """Note a frame, and return its time in us."""
         stamp_ns = int(facts["SensorTimestamp"])
         nan, unknown = float("nan"), camera.UNKNOWN
         shot = camera.Shot(
-            number=0,
+            number=number,
             boot_ns=self._clock.to_boot_ns(stamp_ns),
             size=self._size,
             exposure_us=int(facts.get("ExposureTime", unknown)),
@@ -250,14 +268,6 @@ class PiCamera(Driver):
         )
         self._frames.expose(stamp_ns, shot)
         return int(stamp_ns / 1000)
-
-    def _compressed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
-        """Take a picture that the camera compressed itself."""
-        stamp_us = self._exposed(request)
-        stream = request.stream_map[MAIN]
-        used = request.request.buffers[stream].metadata.planes[0].bytes_used
-        picture = memoryview(request.make_buffer(MAIN))[:used]
-        self._frames.encoded(stamp_us, picture, is_key=True)
 
     def _encoded(self, encoder: Any) -> Callable[[bytes, bool, int], None]:  # noqa: ANN401 - the library has no types
         """Return what is called in picamera2's encoder's thread for each encoded frame."""

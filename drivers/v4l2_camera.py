@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 #: Frames that may wait for the reader: 0.27 s at 30 frames a second.
 BUFFERS = 8
-_WRAP = 1 << 32
 _HALF_TURN_DEG = 180
 
 
@@ -72,8 +71,8 @@ class V4l2Camera(Driver):
         self._controls = dict(controls or {})
         self._node: Node | None = None
         self._views: list[memoryview] = []
-        self._frame = -1  # the last one's number
-        self._ahead = 0  # of the driver's own
+        self._counter = camera.FrameCounter()
+        self._next = 0  # the next frame's number
         self._lost = camera.Lost()
         self._seen_s = 0.0
 
@@ -86,7 +85,7 @@ class V4l2Camera(Driver):
         set_controls(node, self.device, {**self._controls, **self._turned(node)})
         with setting_up(self.device):
             self._start(node)
-        self._frame, self._ahead, self._lost = -1, 0, camera.Lost()
+        self._counter, self._next, self._lost = camera.FrameCounter(), 0, camera.Lost()
         self._seen_s = time.monotonic()
         release = f"{found.version >> 16}.{found.version >> 8 & 255}.{found.version & 255}"
         return Device(
@@ -111,7 +110,9 @@ class V4l2Camera(Driver):
         # A copy, so that the driver has its buffer back before anything else is done.
         picture = bytes(self._views[buffer.index][: buffer.bytesused])
         self._queue(buffer.index)
-        number = self._number(buffer.sequence)
+        number = self._counter.number(buffer.sequence)
+        self._lost.sensor += number - self._next
+        self._next = number + 1
         if buffer.flags & layout.BUF_FLAG_ERROR:
             raise BadSampleError(f"frame {number}: marked as damaged by its driver")
         shot = camera.Shot(number, exposed_boot_ns(buffer), self._size)
@@ -186,16 +187,6 @@ class V4l2Camera(Driver):
         if self._node is None:
             raise DeviceLostError(f"{self.device}: is not open")
         return self._node
-
-    def _number(self, sequence: int) -> int:
-        """Return a frame's number from the driver's, which has 32 bits; count what is missing."""
-        missing = (sequence + self._ahead - self._frame - 1) % _WRAP
-        if missing > _WRAP // 2:
-            # It went back: the stream was begun anew below us. What that cost shows by time only.
-            self._ahead, missing = self._frame + 1 - sequence, 0
-        self._lost.sensor += missing
-        self._frame += missing + 1
-        return self._frame
 
 
 def _buffer(index: int) -> layout.Buffer:

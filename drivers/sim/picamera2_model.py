@@ -3,8 +3,9 @@
 Threads, callbacks, encoders, outputs, times and the library's traps are as in picamera2 0.3: one
 thread calls `pre_callback` and then the encoders for every frame; an encoder's times are in us
 after its first frame; a camera that dies is only silent, and then `stop` waits for a frame that
-never comes. Camera 0 is a CSI camera whose pictures go through an encoder; camera 1 is the same
-socket as a USB camera that compresses itself and fills its buffers up.
+never comes. Camera 0 is a CSI camera whose pictures go through an encoder, and whose buffers have
+the ISP's numbers; camera 1 is the same socket as a USB camera that compresses itself and fills its
+buffers up: they have the kernel's numbers, and one that is damaged goes no further than picamera2.
 
 What it does not simulate: encoding (the model's JPEG goes through as it is; an access unit of
 "H.264" is a start code, a type and that JPEG), an ISP (exposure and gain are constants), several
@@ -14,6 +15,7 @@ its encoder nothing to put out: so the encoder loses it.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,12 +32,22 @@ _POLL_S = 0.1
 _KEY, _OTHER = b"\0\0\0\1\x65", b"\0\0\0\1\x41"  # NAL units of an IDR and of another picture
 
 
-class Request:
-    """A completed request of one frame."""
+def _is_whole(frame: Frame) -> bool:
+    return bytes(frame.picture[-2:]) == b"\xff\xd9"
 
-    def __init__(self, frame: Frame, period_us: int) -> None:
+
+class Request:
+    """A completed request of one frame.
+
+    Args:
+        frame: as the camera gave it.
+        sequence: number of its buffer.
+        period_us: time from frame to frame.
+    """
+
+    def __init__(self, frame: Frame, sequence: int, period_us: int) -> None:
         plane = SimpleNamespace(bytes_used=len(frame.picture))
-        metadata = SimpleNamespace(planes=[plane])
+        metadata = SimpleNamespace(planes=[plane], sequence=sequence)
         self.stream_map = {"main": "main stream"}
         self.request = SimpleNamespace(buffers={"main stream": SimpleNamespace(metadata=metadata)})
         self.frame = frame
@@ -77,7 +89,7 @@ class JpegEncoder:
         """Encode a frame."""
         stamp_us = int(request.get_metadata()["SensorTimestamp"] / 1000)
         self.firsttimestamp = stamp_us if self.firsttimestamp is None else self.firsttimestamp
-        if bytes(request.frame.picture[-2:]) == b"\xff\xd9":
+        if _is_whole(request.frame):
             self.put_out(bytes(request.frame.picture), stamp_us - self.firsttimestamp)
 
     def put_out(self, picture: bytes, after_first_us: int) -> None:
@@ -118,10 +130,11 @@ class Picamera2:
         described = self._client.describe()
         self._size = described.size
         self._period_us = round(1e9 / described.number)
-        self._form = "YUV420" if number == 0 else "MJPEG"
+        self._is_raw = number == 0
+        self._form = "YUV420" if self._is_raw else "MJPEG"
         self.camera_properties: dict[str, Any] = {"Model": "model", "PixelArraySize": self._size}
         self.camera_controls: dict[str, tuple[Any, Any, Any]] = {}
-        if number == 0:
+        if self._is_raw:
             self.camera_properties["ColorFilterArrangement"] = 0
             slowest_us = 10_000_000
             self.camera_controls = {
@@ -188,8 +201,15 @@ class Picamera2:
 
     def _run(self) -> None:
         try:
-            while (frame := self._client.receive() if self._wait() else None) is not None:
-                self._process(Request(frame, self._period_us))
+            first = None
+            for passed in itertools.count():
+                frame = self._client.receive() if self._wait() else None
+                if frame is None:
+                    return
+                first = frame.number if first is None else first
+                sequence = passed if self._is_raw else frame.number - first
+                if self._is_raw or _is_whole(frame):
+                    self._process(Request(frame, sequence, self._period_us))
         except OSError:  # the model is gone: from here on there is only silence
             return
         finally:

@@ -33,7 +33,8 @@ from recorder.ring_files import ReaderSet
 
 ROOT = Path(__file__).parent.parent.parent
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-DRIVERS = ("frame_source", "v4l2_camera", "pi_camera")
+#: Behind ``#``: which of picamera2's cameras, the one on USB.
+DRIVERS = ("frame_source", "v4l2_camera", "pi_camera", "pi_camera#1")
 SIZE = (320, 240)
 LANE = "camera"
 #: Small, so that a pause of the one who empties it fills it.
@@ -101,8 +102,10 @@ def compare(log: list[dict[str, Any]], acquired: Acquired, driver: str) -> Outco
     whole = len(span) - unsent - cut
     lost = acquired.losses
     late = acquired.row[-2]
-    # The model's encoder gives nothing for a picture that is cut: there it is a loss of its own.
-    broken, encoder = (0, cut) if driver == "pi_camera" else (cut, 0)
+    # An encoder gives nothing for a picture that is cut; picamera2 keeps one from USB to itself.
+    encoder = cut if driver == "pi_camera" else 0
+    unsent += cut if driver == "pi_camera#1" else 0
+    broken = 0 if driver.startswith("pi_camera") else cut
     due = {
         "stored and lost in the ring or late": (len(stored) + lost.ring + late, whole),
         "lost at the source": (lost.source + lost.absent, unsent + encoder + late),
@@ -138,10 +141,12 @@ class Scene:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.camera.run, args=(self._stop,))
         width, height = SIZE
-        options: dict[str, Any] = {"device": f"unix:{folder / 'camera'}"}
+        self._driver = driver
+        kind, mark, number = driver.partition("#")
+        options: dict[str, Any] = {"device": f"unix:{folder / 'camera'}{mark}{number}"}
         options |= {"width": width, "height": height} if driver != "frame_source" else {}
         lane = config.Lane(
-            name=LANE, driver=driver, rate_hz=rate_hz, ring_bytes=RING_BYTES, options=options
+            name=LANE, driver=kind, rate_hz=rate_hz, ring_bytes=RING_BYTES, options=options
         )
         self._config = config.Config(lanes=[lane], spool=config.Spool(run_dir=folder / "run"))
         self._config.rings_dir.mkdir(parents=True)
@@ -181,8 +186,7 @@ class Scene:
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
         whole_bytes = len(self._picture(0, 0))
         log = [{**line, "cut": line["bytes"] < whole_bytes} for line in lines]
-        driver = self._config.lanes[0].driver
-        found = compare(sorted(log, key=lambda line: line["frame"]), self.acquired, driver)
+        found = compare(sorted(log, key=lambda line: line["frame"]), self.acquired, self._driver)
         wrong = [*found.wrong, *([f"the lane ended with {code}"] if code else [])]
         return Outcome(found.frames, found.figures, wrong)
 

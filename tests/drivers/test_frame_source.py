@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from drivers.base import BadSampleError, DeviceAbsentError, DeviceLostError
-from drivers.camera import ROW, FrameGrid
+from drivers.camera import ROW, FrameCounter, FrameGrid
 from drivers.frame_source import FrameSource
 from drivers.sim.pictures import Pictures, read_number
 from tests.drivers.shooting import RATE_HZ, Bench, take
@@ -157,6 +157,18 @@ def test_the_blocks_of_a_picture_decode_to_its_number(number):
     picture = Pictures(640, 480).draw(number, 1.5)
     assert read_number(picture) == number % 2**32
     assert 15_000 < len(picture) < 45_000
+
+
+def test_a_driver_that_begins_to_count_anew_loses_nothing_by_that():
+    counter = FrameCounter()
+    counts = (0, 1, 2, 2, 3, 0, 1, 5)
+    assert [counter.number(one) for one in counts] == [0, 1, 2, 3, 4, 5, 6, 10]
+
+
+def test_a_count_of_32_bits_goes_on_behind_its_end():
+    counter = FrameCounter()
+    first = [counter.number(one) for one in (0x7FFF_FFFF, 0xFFFF_FFFE)]
+    assert [counter.number(one) for one in (0, 1)] == [first[1] + 2, first[1] + 3]
 
 
 def test_frames_without_a_number_are_numbered_by_the_sensors_grid():

@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -260,12 +261,66 @@ def test_a_jpeg_needs_no_mark_of_a_key_frame():
     assert taken.shot.is_key
 
 
+def usb_request(sequence: int, stamp_ns: int, picture: bytes = b"\xff\xd8\xff\xd9") -> Any:
+    """Return what picamera2 gives of a frame of a USB camera."""
+    plane = SimpleNamespace(bytes_used=len(picture))
+    metadata = SimpleNamespace(sequence=sequence, planes=[plane])
+    return SimpleNamespace(
+        stream_map={"main": 0},
+        request=SimpleNamespace(buffers={0: SimpleNamespace(metadata=metadata)}),
+        get_metadata=lambda: {"SensorTimestamp": stamp_ns},
+        make_buffer=lambda _: picture,
+    )
+
+
+def test_a_usb_cameras_frames_are_counted_by_the_kernel_however_late_they_came():
+    camera = PiCamera(rate_hz=10)
+    begin_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - 10**9
+    # By their times frame 1 has two periods before it, and frame 5 not one.
+    for sequence, late_ms in ((0, 0), (1, 120), (2, 30), (4, 90), (5, 0), (6, 0)):
+        camera._compressed(usb_request(sequence, begin_ns + (100 * sequence + late_ms) * 10**6))
+    found = [camera._frames.take(0) for _ in range(6)]
+    assert [one and (one.shot.number, one.lost.sensor) for one in found] == [
+        (0, 0), (1, 0), (2, 0), (4, 1), (5, 1), (6, 1),
+    ]  # fmt: skip
+
+
+def test_what_the_kernel_kept_of_a_usb_camera_is_missing_in_its_numbers_once(bench):
+    with camera_of(bench, 1) as camera:
+        camera.open()
+        before = take(camera, 3)
+        bench.camera.fault("drop", n=2)  # lost on the wire
+        between = take(camera, 3)
+        bench.camera.fault("garbage", n=3)  # damaged: marked, and not given to us
+        after = take(camera, 6)
+    found = numbers(before + between + after)
+    assert found[-1] - found[0] + 1 - len(found) == 5
+    assert row(between[-1])[SENSOR:] == (2, 0, 0)
+    assert row(after[-1])[SENSOR:] == (5, 0, 0)
+
+
+def test_an_isps_own_numbers_hide_nothing_that_the_sensor_lost(bench):
+    with camera_of(bench) as camera:
+        camera.open()
+        sequences: list[int] = []
+        expose = camera._camera.pre_callback
+
+        def listen(request: Any) -> None:
+            sequences.append(request.request.buffers["main stream"].metadata.sequence)
+            expose(request)
+
+        camera._camera.pre_callback = listen
+        take(camera, 2)
+        bench.camera.fault("drop", n=4)
+        after = take(camera, 6)
+    assert sequences == list(range(sequences[0], sequences[-1] + 1))
+    assert row(after[-1])[SENSOR] == 4
+
+
 def test_what_a_camera_does_not_say_is_not_known():
     camera = PiCamera()
     now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    request = SimpleNamespace(get_metadata=lambda: {"SensorTimestamp": now_ns})
-    stamp_us = camera._exposed(request)
-    camera._frames.encoded(stamp_us, b"\xff\xd8\xff\xd9", is_key=True)
+    camera._compressed(usb_request(0, now_ns))
     taken = camera._frames.take(0)
     assert taken is not None
     assert (taken.shot.exposure_us, taken.shot.frame_duration_us) == (UNKNOWN, UNKNOWN)
@@ -292,15 +347,13 @@ def test_an_absent_model_is_absent(tmp_path):
         camera.open()
 
 
-def test_a_picture_that_is_not_whole_is_broken(bench):
-    with camera_of(bench, 1) as camera:  # nothing encodes it, so it comes as it is
+def test_a_picture_that_nobody_marked_and_that_is_not_whole_is_broken(bench):
+    with camera_of(bench, 1) as camera:
         camera.open()
-        bench.camera.fault("garbage", n=1)
-        with pytest.raises(BadSampleError, match="no whole JPEG"):
-            read_on(camera)
-
-
-def read_on(camera: PiCamera) -> None:
-    deadline_s = time.monotonic() + 5
-    while time.monotonic() < deadline_s:
-        camera.read(0.5)
+        bench.camera.fault("stall", seconds=60)
+        while camera.read(0.2) is not None:  # what was on its way
+            pass
+        number = 1000
+        camera._compressed(usb_request(number, time.clock_gettime_ns(time.CLOCK_BOOTTIME), b"?"))
+        with pytest.raises(BadSampleError, match=f"frame {number}: 1 bytes that are no whole JPEG"):
+            camera.read(0)

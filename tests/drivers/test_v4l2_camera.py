@@ -147,12 +147,6 @@ def test_frames_that_the_driver_lost_are_counted_by_its_own_numbers(bench):
     assert ROW.unpack(after[-1].payload[0])[-3:] == (5, 0, 0)
 
 
-def test_a_driver_that_begins_to_number_anew_loses_nothing_by_that():
-    camera = V4l2Camera()
-    assert [camera._number(n) for n in (0, 1, 2, 2, 3, 0, 1, 5)] == [0, 1, 2, 3, 4, 5, 6, 10]
-    assert camera.measured() == {"lost_sensor": 3}
-
-
 def test_a_frame_that_the_driver_marks_as_damaged_is_broken_and_costs_one_sample(bench):
     with camera_of(bench) as camera:
         camera.open()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 DriverT = TypeVar("DriverT", bound="Driver")
@@ -169,6 +169,10 @@ class Device:
     interface: Mapping[str, str] = field(default_factory=dict)
 
 
+def _nothing() -> None:
+    """Nobody waits for a sign."""
+
+
 class Driver:
     """A sensor. Subclasses declare, and implement `open`, `read`, `finish` and `close`.
 
@@ -187,6 +191,9 @@ class Driver:
         documents: files that are needed to read the recording, by type, which is the name of the
             option that names the file (``calibration``): they go with it as dependencies. The
             driver never opens them.
+        still_opening: whoever opens the device may set it: what an `open` that takes long calls
+            about once a second, from its own loop, so that one that hangs calls nothing. Such an
+            `open` comes to an end all the same.
     """
 
     kind: ClassVar[str]
@@ -197,6 +204,7 @@ class Driver:
     rate_tolerance: ClassVar[float]
     beside: Events | None = None
     documents: Mapping[str, Path] = {}
+    still_opening: Callable[[], None] = staticmethod(_nothing)
 
     @property
     def node(self) -> str | None:

@@ -24,8 +24,7 @@ USUAL_BAUD = (9600, 115_200, 38_400, 57_600, 4800, 230_400, 460_800, 921_600, 19
 LEAST_EPOCH_BYTES = 70
 BITS_PER_BYTE = 10
 #: How long to wait for a first byte: more than a cold start's first second and a usual period; for
-#: slower receivers longer, up to what a watchdog of 30 s leaves: a try that begins when the search
-#: is nearly over takes both, and the receiver's set-up may follow.
+#: slower receivers longer, but a try has an end.
 SILENT_S, MOST_SILENT_S = 2.5, 8.0
 #: How long to listen from the first byte on: a period, and so much for one whole burst.
 BURST_S = 0.3
@@ -106,7 +105,7 @@ class BaudSearch:
         end_s = time.monotonic() + (ANSWER_S if self._is_mute and question else self._silent_s)
         has_begun = False
         while (left_s := end_s - time.monotonic()) > 0:
-            data = link.hear(left_s)
+            data = link.listen(left_s)
             if link.is_proven or (question and frames.feed(data)):
                 return True
             if data and not has_begun:

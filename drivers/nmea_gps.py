@@ -99,7 +99,8 @@ class NmeaGps(Driver):
         """
         self.close()
         options = self._options
-        self._link = Link(Port(self.device, self._search.next_baud), self.rate_hz, self._raw)
+        port = Port(self.device, self._search.next_baud)
+        self._link = Link(port, self.rate_hz, self._raw, self.still_opening)
         dialect = options.dialect
         vendor = model = firmware = ""
         if options.must_search:

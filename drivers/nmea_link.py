@@ -9,11 +9,17 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from drivers.base import DeviceLostError, WrongDeviceError
 from drivers.nmea import Decoder, Epoch
 from drivers.uart import BITS_PER_BYTE, Port
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Whoever looks into the line for long gives a sign at least so often.
+SIGN_S = 0.5
 #: So long without a byte, or without a sentence among them, and the line is given up; but not
 #: before so many periods.
 SILENCE_PATIENCE_S, GARBAGE_PATIENCE_S, PATIENCE_PERIODS = 5.0, 3.0, 3
@@ -47,6 +53,7 @@ class Link:
         rate_hz: epochs per second that are expected.
         raw: gets every line behind the boot time of its first byte, but for noise at a wrong speed;
             None: no line is kept.
+        still_opening: see `Driver`.
 
     Attributes:
         port: the port.
@@ -55,9 +62,14 @@ class Link:
     """
 
     def __init__(
-        self, port: Port, rate_hz: float, raw: deque[tuple[int, bytes]] | None = None
+        self,
+        port: Port,
+        rate_hz: float,
+        raw: deque[tuple[int, bytes]] | None,
+        still_opening: Callable[[], None],
     ) -> None:
         self.port = port
+        self._still_opening = still_opening
         self._period_s = 1 / rate_hz
         self.epochs: deque[Epoch] = deque()
         self._raw = raw
@@ -100,6 +112,18 @@ class Link:
             DeviceLostError: the device is gone, or takes no bytes.
         """
         self.port.write(data)
+
+    def listen(self, timeout_s: float) -> bytes:
+        """Hear what comes while the device is being opened, and say that it still is.
+
+        Returns:
+            As `hear`, but nothing came after `SIGN_S` already: whoever waits for more comes again.
+
+        Raises:
+            DeviceLostError: the device is gone.
+        """
+        self._still_opening()
+        return self.hear(min(timeout_s, SIGN_S))
 
     def hear(self, timeout_s: float) -> bytes:
         """Wait for bytes, and take all that are there through the decoder.

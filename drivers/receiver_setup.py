@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How long to wait for an answer, and how often to ask.
 ANSWER_S, TRIES, BAUD_TRIES = 1.0, 4, 2
-#: How long the whole of it may take: with the search before it less than a watchdog's 30 s.
+#: How long the whole of it may take.
 SETUP_S = 6.0
 #: How long a receiver may take to change its speed; what is said meanwhile is lost.
 CHANGE_S = 0.2
@@ -241,7 +241,7 @@ class _Talk:
         self._link.say(words)
         until_s = min(time.monotonic() + within_s, self._end_s)
         while (left_s := until_s - time.monotonic()) > 0:
-            for answer in self._listen(self._link.hear(left_s)):
+            for answer in self._listen(self._link.listen(left_s)):
                 if self._is_for(name, answer):
                     return answer
         return None

@@ -82,6 +82,7 @@ class Lane:
         self._device: dict[str, Any] = {}
         #: Whether the device can only be used by a new process: this one must not touch it again.
         self.is_stuck = False
+        self._driver.still_opening = self._tick
         self._retry = Retry(self._driver.node, self._tick)
         self._feed = _feed(config.clock.chrony_socket)
         self._told_source = ""

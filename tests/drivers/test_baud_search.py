@@ -10,7 +10,7 @@ import tty
 import pytest
 
 from drivers import baud_search, nmea_link
-from drivers.base import DeviceLostError, StillLookingError, WrongDeviceError
+from drivers.base import DeviceAbsentError, DeviceLostError, StillLookingError, WrongDeviceError
 from drivers.baud_search import USUAL_BAUD, BaudSearch
 from drivers.nmea_gps import NmeaGps
 from drivers.nmea_link import describe
@@ -149,6 +149,15 @@ def test_a_search_takes_its_time_in_several_calls_and_goes_on_where_it_stopped(t
             assert len(said) < 10
     assert len(said) > 2
     assert "no NMEA sentence at 4800, 9600, 19200" in said[-1]
+
+
+def test_a_search_says_all_the_while_that_it_goes_on(talker):
+    driver = NmeaGps(device=talker(b""))  # a line without a byte
+    signs: list[int] = []
+    driver.still_opening = lambda: signs.append(1)
+    with driver, pytest.raises(DeviceAbsentError, match=r"not a byte in 2\.5 s"):
+        driver.open()
+    assert len(signs) >= baud_search.SILENT_S / nmea_link.SIGN_S
 
 
 def test_garbage_where_sentences_were_is_a_lost_device(tmp_path):

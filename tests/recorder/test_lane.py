@@ -26,11 +26,12 @@ from recorder.record import Anchor
 from recorder.retry import Retry
 from recorder.ring import RingReader
 from recorder.ring_files import ReaderSet
-from recorder.service import Stop
+from recorder.service import Notifier, Stop
 from tests.recorder.building import FIELDS, numbers_in, rows
 
 MS = 1_000_000
 PAUSES_S = retry.PAUSES_S  # as they are, before a test shortens them
+HANGING = threading.Event()
 
 
 class Scripted(Driver):
@@ -47,6 +48,7 @@ class Scripted(Driver):
     stop: ClassVar[Stop]
     device_path: ClassVar[str] = ""
     before_open: ClassVar[list[Callable[[], object]]] = []
+    opening: ClassVar[Callable[[Scripted], None]] = staticmethod(lambda _: None)
     opened: ClassVar[int] = 0
     closed: ClassVar[int] = 0
 
@@ -56,6 +58,7 @@ class Scripted(Driver):
     def open(self) -> Device:
         for look in self.before_open:
             look()
+        type(self).opening(self)
         if self.absent:
             raise self.absent.pop(0)
         type(self).opened += 1
@@ -85,6 +88,7 @@ def fresh_script(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("script", "absent", "last"):
         setattr(Scripted, name, [])
     Scripted.before_open = []
+    Scripted.opening = staticmethod(lambda _: None)
     Scripted.device_path = ""
     Scripted.opened = Scripted.closed = 0
 
@@ -128,6 +132,48 @@ def numbers(found: list[tuple[record.Header, bytes]]) -> list[int]:
 
 def events(found: list[tuple[record.Header, bytes]]) -> list[str]:
     return [json.loads(raw)["event"] for header, raw in found if header.kind == record.EVENT]
+
+
+@pytest.fixture
+def pings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The life signs that the service manager heard; one is due every millisecond."""
+    heard: list[str] = []
+
+    class Told(Notifier):
+        def ping(self, status: str) -> None:
+            heard.append(status)
+
+    monkeypatch.setattr("recorder.lane.SIGN_PERIOD_NS", MS)
+    monkeypatch.setattr("recorder.lane.Notifier", Told)
+    return heard
+
+
+def test_an_open_that_takes_long_gives_life_signs_from_its_own_loop(
+    tmp_path: Path, pings: list[str]
+) -> None:
+    def look_for_it(driver: Scripted) -> None:
+        pings.clear()
+        for _ in range(50):
+            driver.still_opening()
+            HANGING.wait(2 * MS / 1e9)
+        assert len(pings) == 50
+
+    Scripted.opening = look_for_it
+    Scripted.script = [sample(0)]
+    assert numbers(run(tmp_path)) == [0]
+
+
+def test_an_open_that_hangs_gives_no_life_sign_and_is_left_to_the_watchdog(
+    tmp_path: Path, pings: list[str]
+) -> None:
+    def hang(_: Scripted) -> None:
+        pings.clear()
+        HANGING.wait(100 * MS / 1e9)  # a hundred signs are due
+        assert pings == []
+
+    Scripted.opening = hang
+    Scripted.script = [sample(0)]
+    assert numbers(run(tmp_path)) == [0]
 
 
 def test_samples_reach_the_ring_with_the_devices_facts_before_them(tmp_path: Path) -> None:

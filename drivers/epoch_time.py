@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 #: Without PPS the first byte comes tens of ms after the instant it speaks of, on some receivers
 #: more (chrony's own measurements show 73 ms): the bound we state.
 UTC_UNCERTAINTY_NS = 100_000_000
+#: A PPS device that is not there is looked for again so often: behind USB it comes after its line.
+RETRY_NS = 5_000_000_000
 
 
 class Stamp(NamedTuple):
@@ -37,7 +39,7 @@ class EpochTime:
     def __init__(self, path: str = "") -> None:
         self._path = path
         self._pps: Pps | None = None
-        self._last_ns = 0
+        self._last_ns = self._retry_ns = 0
 
     def open(self) -> str:
         """Open the PPS device; return its path, or why there is none: it is not waited for."""
@@ -72,12 +74,15 @@ class EpochTime:
         return stamp
 
     def _pulse(self, utc_ns: int, boot_ns: int) -> Stamp | None:
+        if self._pps is None and self._path and boot_ns >= self._retry_ns:
+            self._retry_ns = boot_ns + RETRY_NS
+            self.open()
         if self._pps is None:
             return None
         try:
             self._pps.fetch()
         except DeviceLostError:
-            self.close()  # the receiver still speaks: its first bytes stamp from here on
+            self.close()  # the receiver still speaks: meanwhile its first bytes stamp
             return None
         found = self._pps.pulses.pair(utc_ns, boot_ns)
         return None if found is None else Stamp(found[0], utc_ns, found[1], "pps")

@@ -5,7 +5,8 @@ turns that into CLOCK_BOOTTIME, and `pair` finds the epoch that the pulse belong
 speaks of a second after its pulse, and before the next.
 
 Source: RFC 2783 (PPS API); Linux include/uapi/linux/pps.h, which gives the layouts, and
-drivers/pps/pps.c: a fetch with a time-out of zero returns the last pulse at once.
+drivers/pps/pps.c: a fetch with a time-out of zero returns the last pulse at once; for pulses by USB
+Documentation/driver-api/pps.rst, and FTDI's AN232B-04 (latency timer).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import struct
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.base import DeviceAbsentError, DeviceLostError, WrongDeviceError
@@ -31,6 +33,10 @@ FETCH = struct.Struct("<II qiI qiI i4x qiI")
 PPS_FETCH = 3 << 30 | struct.calcsize("P") << 16 | ord("p") << 8 | 0xA4
 #: The kernel's interrupt is a few us late on a GPIO, more under load.
 UNCERTAINTY_NS = 20_000
+#: Behind USB the pulse is a bit in a packet. An adapter may hold that back for 16 ms (the latency
+#: timer of FTDI's), then it waits for the host, which asks once a ms.
+USB_UNCERTAINTY_NS = 20_000_000
+USB_LINES = ("/dev/ttyUSB", "/dev/ttyACM")
 #: More than the clocks can be apart for any other reason than that one was set.
 STEP_NS = 1_000_000
 #: An epoch's first byte comes so long after its instant at most; beyond, the second is not sure.
@@ -74,9 +80,14 @@ class Clocks(NamedTuple):
 
 
 class Pulses:
-    """The last pulses, on the boot clock."""
+    """The last pulses, on the boot clock.
 
-    def __init__(self) -> None:
+    Args:
+        uncertainty_ns: how late the kernel may stamp one.
+    """
+
+    def __init__(self, uncertainty_ns: int = UNCERTAINTY_NS) -> None:
+        self._uncertainty_ns = uncertainty_ns
         self._kept: deque[Pulse] = deque(maxlen=KEPT)
         self._number = 0
         self._clocks: Clocks | None = None
@@ -98,7 +109,7 @@ class Pulses:
         self._number = number
         if was is not None and abs(clocks.lead_ns - was.lead_ns) < STEP_NS:
             boot_ns = second * SECOND_NS + nanos + clocks.lead_ns
-            self._kept.append(Pulse(number, boot_ns, UNCERTAINTY_NS + clocks.uncertainty_ns))
+            self._kept.append(Pulse(number, boot_ns, self._uncertainty_ns + clocks.uncertainty_ns))
 
     def pair(self, utc_ns: int, boot_ns: int) -> tuple[int, int] | None:
         """Return when an epoch's instant was, by the pulse of its second.
@@ -122,6 +133,15 @@ def pair(pulses: Iterable[Pulse], utc_ns: int, boot_ns: int) -> tuple[int, int] 
     return None
 
 
+def uncertainty_ns(line: str) -> int:
+    """Return how late the kernel may stamp a pulse that comes on a line.
+
+    >>> [uncertainty_ns(line) // 1000 for line in ("", "/dev/ttyAMA0", "/dev/ttyUSB0")]
+    [20, 20, 20000]
+    """
+    return USB_UNCERTAINTY_NS if line.startswith(USB_LINES) else UNCERTAINTY_NS
+
+
 class Pps:
     """An open PPS device.
 
@@ -135,11 +155,11 @@ class Pps:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.pulses = Pulses()
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:
             raise DeviceAbsentError(f"{path}: {error.strerror}") from error
+        self.pulses = Pulses(uncertainty_ns(self._line()))
         try:
             self.fetch()
         except DeviceLostError as error:
@@ -161,6 +181,12 @@ class Pps:
             if error.errno not in (errno.ETIMEDOUT, errno.EINTR):
                 raise DeviceLostError(f"{self.path}: {error.strerror}") from error
         self.pulses.take(bytes(raw), Clocks.now())
+
+    def _line(self) -> str:
+        """Return the serial line that the pulse comes on; empty: a pin, or nobody knows."""
+        device = os.fstat(self._descriptor).st_rdev
+        told = Path(f"/sys/dev/char/{os.major(device)}:{os.minor(device)}/path")
+        return told.read_text().strip() if told.exists() else ""
 
     def close(self) -> None:
         """Release it; may be called twice; never raises."""

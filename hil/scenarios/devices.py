@@ -43,24 +43,43 @@ class Gps:
         folder: for its log.
         fixes: what it knows, in order.
         baud: of its line, 9600, 38,400 or 115,200.
+        pulse_ahead_ns: so long after its instant an epoch begins, and a pulse at the adapter's
+            carrier detect tells the instants of whole seconds; 0: no pulse, and no delay.
     """
 
-    def __init__(self, folder: Path, fixes: Sequence[Fix], baud: int = BAUD) -> None:
+    def __init__(
+        self, folder: Path, fixes: Sequence[Fix], baud: int = BAUD, pulse_ahead_ns: int = 0
+    ) -> None:
         self.fixes = fixes
         self._link = folder / "gps"
         bursts = [
-            Burst(fix.utc_ns, number * TENTH_NS, render(fix)) for number, fix in enumerate(fixes)
+            Burst(fix.utc_ns, number * TENTH_NS + pulse_ahead_ns, render(fix))
+            for number, fix in enumerate(fixes)
         ]
         self.receiver = Receiver(bursts, self._link, folder / "gps.jsonl", baud)
         self._said: list[bytes] = []
         self.usb = Ftdi(baud, self._said.append)
         self.stop = threading.Event()
-        self._threads = [threading.Thread(target=one) for one in (self._play, self._carry)]
+        parts = (self._play, self._carry, *((self._pulse,) if pulse_ahead_ns else ()))
+        self._threads = [threading.Thread(target=one) for one in parts]
         for thread in self._threads:
             thread.start()
 
     def _play(self) -> None:
         self.receiver.run(self.stop)
+
+    def _pulse(self) -> None:
+        while self.receiver.start_ns is None:
+            if self.stop.wait(NAP_S):
+                return
+        for number, fix in enumerate(self.fixes):
+            if fix.utc_ns % SECOND_NS == 0:
+                instant_ns = self.receiver.start_ns + number * TENTH_NS
+                for is_on, at_ns in ((True, instant_ns), (False, instant_ns + TENTH_NS)):
+                    left_ns = at_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                    if self.stop.wait(max(0, left_ns) / SECOND_NS):
+                        return
+                    self.usb.carry(is_on)
 
     def _carry(self) -> None:
         deadline_s = time.monotonic() + PATIENCE_S

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.audit import LaneAudit
+    from recorder.record import Anchor
     from recorder.schema import LaneSchema
     from recorder.session.ledger import LaneLedger
     from recorder.session.session import Session
@@ -107,6 +108,18 @@ class Recording:
                 for _, header, payload in segment.records():
                     if header.kind == record.DATA:
                         found += _rows(segment.head.schema, header, bytes(payload))
+        return found
+
+    def anchors(self, lane: str) -> list[Anchor]:
+        """Return what a lane said of the time in the newest session, in its order."""
+        found = []
+        for path in self._spool.segments(self.session_ids[-1], lane):
+            with SegmentReader(path) as segment:
+                found += [
+                    record.Anchor.unpack(payload)
+                    for _, header, payload in segment.records()
+                    if header.kind == record.ANCHOR
+                ]
         return found
 
 

@@ -1,9 +1,10 @@
 """A USB serial adapter (FT232R): the kernel makes it a real ``/dev/ttyUSBN``.
 
 It knows the speed that the host set: what comes at another one is noise. What the host does not
-fetch in time overruns its 384-byte buffer, with the chip's own flag. What it does not simulate:
-modem lines, parity and framing errors, flow control, and the time that a byte takes (who feeds it
-keeps the line's pace). Source: FTDI's application notes and the Linux driver ftdi_sio.
+fetch in time overruns its 384-byte buffer, with the chip's own flag. A change of its carrier
+detect, where a receiver's second pulse comes in, is told at once. What it does not simulate: the
+other modem lines, parity and framing errors, flow control, and the time that a byte takes (who
+feeds it keeps the line's pace). Source: FTDI's application notes and the Linux driver ftdi_sio.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SET_BAUD, GET_MODEM_STATUS, SET_LATENCY, GET_LATENCY, READ_EEPROM = 3, 5, 9, 10, 0x90
 BUFFER_BYTES, PACKET_BYTES = 384, 64
 READY, OVERRUN = 0x60, 0x02
+#: Of the modem's status: a bit that is always set, and the carrier.
+ALWAYS, CARRIER = 0x01, 0x80
 #: Eighths by which the chip divides its clock, by the three bits that name them.
 EIGHTHS = (0, 4, 2, 1, 3, 5, 6, 7)
 CLOCK_HZ = 24_000_000  # of the divider in eighths
@@ -55,6 +58,7 @@ class Ftdi(UsbDevice):
         self._heard = heard
         self._waiting = bytearray()
         self._status = READY
+        self._modem = ALWAYS
         self._latency_ms = 16
         self._is_there = threading.Event()
         self._thread: threading.Thread | None = None
@@ -74,7 +78,7 @@ class Ftdi(UsbDevice):
         elif setup.request == SET_LATENCY:
             self._latency_ms = max(1, setup.value & 0xFF)
         answers = {
-            GET_MODEM_STATUS: b"\x01\x60",
+            GET_MODEM_STATUS: bytes((self._modem, READY)),
             GET_LATENCY: bytes((self._latency_ms,)),
             READ_EEPROM: bytes(setup.length),
         }
@@ -113,6 +117,12 @@ class Ftdi(UsbDevice):
                 self.overrun_bytes += over
                 self._status |= OVERRUN
 
+    def carry(self, is_on: bool) -> None:
+        """Set the carrier detect: a receiver's second pulse, for as long as it lasts."""
+        with self.lock:
+            self._modem = ALWAYS | (CARRIER if is_on else 0)
+            self._flush()
+
     def _answer(self) -> None:
         pause = threading.Event()
         while self._is_there.is_set():
@@ -124,7 +134,10 @@ class Ftdi(UsbDevice):
         while room := self.room(SPEAKS):
             packets = b""
             while len(packets) + PACKET_BYTES <= room and (self._waiting or not packets):
-                packets += struct.pack("<BB", 1, self._status) + self._waiting[: PACKET_BYTES - 2]
+                packets += (
+                    struct.pack("<BB", self._modem, self._status)
+                    + self._waiting[: PACKET_BYTES - 2]
+                )
                 del self._waiting[: PACKET_BYTES - 2]
                 self._status = READY
             self.send(SPEAKS, packets)

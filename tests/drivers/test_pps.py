@@ -1,7 +1,7 @@
 """The second pulse, as far as it goes without a PPS device.
 
 Its layouts are checked against the C compiler and the kernel's own header, its answers are made by
-hand, and the ioctl is only seen refused. What stays untried is a pulse of a real device.
+hand, and the ioctl is only seen refused. A device of the kernel's is for the bench: `gps-pulse`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import DeviceAbsentError, WrongDeviceError
+from drivers.base import DeviceAbsentError, DeviceLostError, WrongDeviceError
 from drivers.epoch_counter import Counter
 from drivers.epoch_time import UTC_UNCERTAINTY_NS, EpochTime
 from drivers.nmea import Decoder
@@ -22,11 +22,13 @@ from drivers.pps import (
     MOST_DELAY_NS,
     PPS_FETCH,
     UNCERTAINTY_NS,
+    USB_UNCERTAINTY_NS,
     Clocks,
     Pps,
     Pulse,
     Pulses,
     pair,
+    uncertainty_ns,
 )
 from drivers.sim.nmea_render import Fix, render
 
@@ -217,6 +219,46 @@ def test_a_pulse_counts_only_when_it_is_known_how_late_epochs_are_read():
     found = late_stamps(kept + in_time)
     assert [s.utc_source for s in found] == ["gps"] * 4 + ["pps"] * 2
     assert found[-1].boot_ns == 22 * SECOND_NS
+
+
+def test_behind_usb_a_pulse_is_stated_to_milliseconds():
+    pulses = Pulses(uncertainty_ns("/dev/ttyUSB0"))
+    for second in (1, 2):
+        pulses.take(fetched(second, real_ns(second * SECOND_NS)), Clocks(LEAD_NS, 0))
+    assert pulses.pair(UTC_NS, 2 * SECOND_NS) == (2 * SECOND_NS, USB_UNCERTAINTY_NS)
+
+
+class Fickle(Pulsing):
+    """A PPS device that comes and goes."""
+
+    is_there = True
+
+    def fetch(self):
+        if not self.is_there:
+            raise DeviceLostError("it is gone")
+        super().fetch()
+
+
+def test_a_pulse_that_comes_later_is_found_and_one_that_went_is_found_again(monkeypatch):
+    pulsing = Fickle()
+    pulsing.fetch()  # whether a clock was set before is known from here on
+
+    def look(path):
+        assert path == "/dev/pps0"
+        if not pulsing.is_there:
+            raise DeviceAbsentError(path)
+        return pulsing
+
+    monkeypatch.setattr("drivers.epoch_time.Pps", look)
+    time = EpochTime("/dev/pps0")
+    sources = []
+    for second in range(2, 26):
+        pulsing.at_s = second
+        pulsing.is_there = second in (*range(8, 13), *range(20, 26))
+        one = epoch(second * SECOND_NS, UTC_NS + second * SECOND_NS)
+        sources.append(time.stamp(one).utc_source)
+    # Looked for at 2, 7 and 12, and then at 17 and 22.
+    assert sources == 10 * ["gps"] + ["pps"] + 9 * ["gps"] + 4 * ["pps"]
 
 
 def test_time_does_not_go_back_where_pulses_begin():

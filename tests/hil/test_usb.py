@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.usb.device import CLASS, CONFIGURATION, DEVICE, GET_DESCRIPTOR, IN, VENDOR, Pipe, Setup
-from hil.usb.ftdi import BUFFER_BYTES, OVERRUN, READY, SET_BAUD, SPEAKS, Ftdi
+from hil.usb.ftdi import (
+    BUFFER_BYTES,
+    CARRIER,
+    GET_MODEM_STATUS,
+    OVERRUN,
+    READY,
+    SET_BAUD,
+    SPEAKS,
+    Ftdi,
+)
 from hil.usb.i2c_tiny import GET_STATUS, TRANSFER, I2cTinyUsb
 from hil.usb.ljca import (
     ACKNOWLEDGE,
@@ -192,6 +201,17 @@ def test_bytes_that_nobody_fetches_overrun_with_the_chip_s_own_flag() -> None:
         assert packet[1] == READY | OVERRUN
     finally:
         adapter.unplugged()
+
+
+def test_a_pulse_at_the_carrier_detect_is_told_at_once_and_as_long_as_it_lasts() -> None:
+    adapter = Ftdi(9600)
+    host = Host(adapter, SPEAKS, 512)
+    for is_on in (True, False, True):
+        adapter.carry(is_on)  # nothing is told at its usual times: it is not plugged in
+    assert [bool(packet[0] & CARRIER) for packet in host.got] == [True, False, True]
+    status = adapter.control(Setup(VENDOR | IN, GET_MODEM_STATUS, 0, 0, 2))
+    assert status is not None
+    assert status[0] & CARRIER
 
 
 def test_the_adapter_reads_writes_and_tells_who_does_not_answer() -> None:

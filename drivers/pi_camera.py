@@ -203,6 +203,7 @@ class PiCamera(Driver):
         return StuckDeviceError(f"{self._name}: {why}")
 
     def _open(self, parts: Library) -> Device:
+        parts.look_again()
         found = parts.Picamera2.global_camera_info()
         if parts.number >= len(found):
             names = ", ".join(f"{at}: {one['Model']}" for at, one in enumerate(found)) or "none"

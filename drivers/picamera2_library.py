@@ -37,6 +37,14 @@ class Library:
     H264Encoder: Any
     Output: Any
 
+    def look_again(self) -> None:
+        """Let libcamera list its cameras anew; none of them is open.
+
+        It lists what was there when it was asked first, and what udev tells it since: nothing, in a
+        sandbox without the network's sockets.
+        """
+        self.Picamera2._cm.reset()
+
     def output(self, take: Callable[[bytes, bool, int], None]) -> Any:  # noqa: ANN401 - the library has no types
         """Return an output for its encoders.
 

@@ -6,6 +6,7 @@ after its first frame; a camera that dies is only silent, and then `stop` waits 
 never comes. Camera 0 is a CSI camera whose pictures go through an encoder, and whose buffers have
 the ISP's numbers; camera 1 is the same socket as a USB camera that compresses itself and fills its
 buffers up: they have the kernel's numbers, and one that is damaged goes no further than picamera2.
+Listed is what was there when it was asked first in this process, until it is reset.
 
 What it does not simulate: encoding (the model's JPEG goes through as it is; an access unit of
 "H.264" is a start code, a type and that JPEG), an ISP (exposure and gain are constants), several
@@ -15,8 +16,10 @@ its encoder nothing to put out: so the encoder loses it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -228,21 +231,44 @@ class Picamera2:
         self._gave.set()
 
 
+class CameraManager:
+    """What libcamera knows of the cameras at a socket: both, or none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._listed: list[dict[str, object]] | None = None
+
+    def reset(self) -> None:
+        """Look what is there."""
+        self._listed = [
+            {"Num": 0, "Model": "model", "Id": "/base/soc/i2c0mux/i2c@1/model@10"},
+            {"Num": 1, "Model": "model on USB", "Id": "/base/soc/usb/model-1:1.0"},
+        ]
+        if not Path(self._path).exists():
+            self._listed = []
+
+    def listed(self) -> list[dict[str, object]]:
+        """Return what was there."""
+        if self._listed is None:
+            self.reset()
+        return self._listed or []
+
+
+@functools.cache
 def parts(path: str) -> dict[str, Any]:
     """Return the library's parts by their names, for the cameras at a socket."""
 
     class Cameras:
         """The class `Picamera2` of the library."""
 
+        _cm = CameraManager(path)
+
         def __new__(cls, number: int) -> Any:  # noqa: ANN401 - stands in for the library's class
             return Picamera2(number, path)
 
         @staticmethod
         def global_camera_info() -> list[dict[str, object]]:
-            return [
-                {"Num": 0, "Model": "model", "Id": "/base/soc/i2c0mux/i2c@1/model@10"},
-                {"Num": 1, "Model": "model on USB", "Id": "/base/soc/usb/model-1:1.0"},
-            ]
+            return Cameras._cm.listed()
 
     return {
         "Picamera2": Cameras,

@@ -24,6 +24,7 @@ from drivers.picamera2_library import Library
 from drivers.sim import picamera2_model
 from tests.drivers.shooting import RATE_HZ, SIZE, Bench, numbers, take
 from tests.known import known
+from tests.recorder.building import wait_until
 
 KEY, EXPOSURE, GAIN, LENS, DURATION, SENSOR, LATE, ENCODER = range(4, 12)
 
@@ -345,6 +346,19 @@ def refuse() -> None:
 def test_an_absent_model_is_absent(tmp_path):
     with PiCamera(device=f"unix:{tmp_path}/none") as camera, pytest.raises(DeviceAbsentError):
         camera.open()
+
+
+def test_a_camera_that_is_plugged_in_later_is_found_by_the_same_process(tmp_path):
+    with PiCamera(device=f"unix:{tmp_path / 'camera'}#1", width=320, height=240) as camera:
+        with pytest.raises(DeviceAbsentError, match="libcamera finds none"):
+            camera.open()
+        bench = Bench(tmp_path)
+        wait_until((tmp_path / "camera").exists)
+        try:
+            assert camera.open().model == "model on USB"
+        finally:
+            camera.close()
+            bench.stop()
 
 
 def test_a_picture_that_nobody_marked_and_that_is_not_whole_is_broken(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,8 @@ def library(device: str) -> Library:
     if device.startswith(UNIX):
         path, _, number = device[len(UNIX) :].partition("#")
         return Library(int(number or 0), False, **picamera2_model.parts(path))
+    # It would say its version at each attempt to find a camera.
+    os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:WARN")
     main, encoders, outputs = (
         _module(name) for name in ("picamera2", "picamera2.encoders", "picamera2.outputs")
     )

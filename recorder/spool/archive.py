@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from recorder.clock import boot_id, boot_ns
 from recorder.config import to_json
-from recorder.errors import NotMountedError, SpoolError
+from recorder.errors import SpoolError
 from recorder.ring_files import running
 from recorder.spool import journal, takeover
 from recorder.spool.announce import new_session
@@ -29,7 +29,7 @@ from recorder.spool.said import Said
 from recorder.spool.session_time import is_of_this_boot, tell_time, time_model
 from recorder.spool.spool import Spool
 from recorder.spool.timekeeper import Timekeeper
-from recorder.spool.volume import is_alone
+from recorder.spool.volume import must_be_mounted
 from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ class Archive:
         #: Whether somebody stopped the recording by hand, and nobody began one since.
         self.is_held = False
         self.recording: Recording | None = None
-        _must_be_mounted(config, was_own=False)
+        must_be_mounted(config, was_own=False)
         self.spool = Spool.make_beside(config.spool_dir)
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, self.spool.hold())
-            _must_be_mounted(config, was_own=was_own)  # once more, and now nobody can unmount it
+            must_be_mounted(config, was_own=was_own)  # once more, and now nobody can unmount it
             opened.callback(self.spool.volume.close)
             self.room = Room(self.spool, config)
             anchors = self.spool.anchors_path(boot_id().hex())
@@ -295,11 +295,3 @@ def _trust(found: Recording) -> Watermark:
     """Return how far what was found reaches: what a commit that fails adds to it is not trusted."""
     ends = {name: lane.end for name, lane in found.lanes.items() if lane.end}
     return Watermark(found.session.id, ends)
-
-
-def _must_be_mounted(config: Config, *, was_own: bool) -> None:
-    place, marker = config.spool.directory, config.spool.marker
-    if marker and not (place / marker).exists():
-        raise NotMountedError(f"{place}: not mounted (it has no file {marker})")
-    if was_own and not is_alone(config.spool_dir):
-        raise NotMountedError(f"{place}: not mounted any more")

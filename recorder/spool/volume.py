@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder.durable import sync_directory
+from recorder.errors import NotMountedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from recorder.config import Config
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -120,6 +123,20 @@ def _written(directory: Path) -> tuple[int, int] | None:
     # Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes, and flushes.
     sectors, flushes = (fields + ["0"] * 10)[6:16:9]
     return int(sectors) * 512, int(flushes)
+
+
+def must_be_mounted(config: Config, *, was_own: bool) -> None:
+    """Raise NotMountedError if the partition of the spool is not there.
+
+    Args:
+        config: says where it is mounted, and the file that marks it.
+        was_own: whether the spool had a file system of its own when it was open last.
+    """
+    place, marker = config.spool.directory, config.spool.marker
+    if marker and not (place / marker).exists():
+        raise NotMountedError(f"{place}: not mounted (it has no file {marker})")
+    if was_own and not is_alone(config.spool_dir):
+        raise NotMountedError(f"{place}: not mounted any more")
 
 
 def is_alone(directory: Path) -> bool:

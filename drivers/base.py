@@ -193,7 +193,7 @@ class Driver:
             driver never opens them.
         still_opening: whoever opens the device may set it: what an `open` that takes long calls
             about once a second, from its own loop, so that one that hangs calls nothing. Such an
-            `open` comes to an end all the same.
+            `open` comes to an end all the same; what this raises ends it at once.
     """
 
     kind: ClassVar[str]

@@ -23,18 +23,16 @@ from drivers.base import BadSampleError, Driver, DriverError, StuckDeviceError
 from recorder import record, status
 from recorder.beside import attach_beside
 from recorder.booking import SILENCE_NS, START_ALLOWANCE_NS, Booking
-from recorder.clock import ANCHOR_PERIOD_NS, anchor_now, boot_ns
+from recorder.clock import boot_ns
 from recorder.devices import make_driver
 from recorder.retry import Retry
 from recorder.ring_files import attach, hold
 from recorder.schema import LaneSchema
 from recorder.service import Notifier, Stop, entry
+from recorder.utc_teller import UtcTeller
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from drivers.base import Device, Sample
-    from recorder.chrony import ChronyFeed
     from recorder.config import Config
 
 log = logging.getLogger(__name__)
@@ -45,6 +43,10 @@ SIGN_PERIOD_NS = 1_000_000_000
 STUCK_EXIT_CODE = 75
 #: A ring must hold 2 s of the highest rate, a camera's 5 s; these are ample for the usual devices.
 RING_BYTES, BLOB_RING_BYTES = 1024 * 1024, 32 * 1024 * 1024
+
+
+class _ToldToStopError(Exception):
+    """The lane is to end, and its device is not open yet."""
 
 
 class Lane:
@@ -82,12 +84,10 @@ class Lane:
         self._device: dict[str, Any] = {}
         #: Whether the device can only be used by a new process: this one must not touch it again.
         self.is_stuck = False
-        self._driver.still_opening = self._tick
         self._retry = Retry(self._driver.node, self._tick)
-        self._feed = _feed(config.clock.chrony_socket)
-        self._told_source = ""
+        self._teller = UtcTeller(config.clock.chrony_socket)
         self._row_bytes = schema.row_bytes
-        self._next_sign_ns = self._next_anchor_ns = self._last_sample_ns = self._told_ns = 0
+        self._next_sign_ns = self._last_sample_ns = self._told_ns = 0
         self._deaf_until_ns = 0  # before that, what is not there may still be on its way to us
 
     def run(self, stop: Stop) -> None:
@@ -96,6 +96,7 @@ class Lane:
         Ends early if `is_stuck`.
         """
         self._notifier.ready("looking for the device")
+        self._driver.still_opening = functools.partial(self._still_opening, stop)
         self._tick()  # books what was due while no process of this lane came so far
         while not stop.is_set():
             try:
@@ -106,6 +107,8 @@ class Lane:
                 self._give_up(error)
                 if not stop.is_set():
                     return
+            except _ToldToStopError:
+                break
             except DriverError as error:
                 self._lost(error)
                 self._retry.wait(stop)
@@ -161,20 +164,9 @@ class Lane:
         self._last_sample_ns = booked.boot_ns
         self._ring.put(record.DATA, sample.rows, booked, sample.payload, sample.boot_ns)
         self._booking.state = self._ring.state
-        if sample.utc_ns is not None:
-            self._tell_time(sample, sample.utc_ns)
-
-    def _tell_time(self, sample: Sample, utc_ns: int) -> None:
-        if self._feed is not None:
-            self._feed.send(sample.boot_ns, utc_ns)
-        # A second pulse that comes vouches at once for what was only the receiver's word.
-        is_better = sample.utc_source == "pps" != self._told_source
-        if sample.boot_ns >= self._next_anchor_ns or is_better:
-            self._next_anchor_ns = sample.boot_ns + ANCHOR_PERIOD_NS
-            self._told_source = sample.utc_source
-            bound_ns = sample.utc_uncertainty_ns
-            anchor = anchor_now(sample.boot_ns, utc_ns, bound_ns, sample.utc_source)
-            self._control(record.ANCHOR, anchor.pack(), sample.boot_ns)
+        anchor = self._teller.anchor(sample)
+        if anchor is not None:
+            self._control(record.ANCHOR, anchor, sample.boot_ns)
 
     def _fits(self, sample: Sample) -> bool:
         size = sum(map(len, sample.payload))
@@ -215,6 +207,12 @@ class Lane:
         self._state = f"stuck: {error}"
         self._sign()
 
+    def _still_opening(self, stop: Stop) -> None:
+        """Give a life sign while the device is looked for, unless that is to end."""
+        if stop.is_set():
+            raise _ToldToStopError
+        self._tick()
+
     def _tick(self) -> None:
         now = boot_ns()
         if now < self._next_sign_ns:
@@ -251,22 +249,13 @@ class Lane:
     def close(self) -> None:
         """Let go of ring, watch and lock; may be called twice."""
         self._retry.close()
-        if self._feed is not None:
-            self._feed.close()
+        self._teller.close()
         for one in self._beside:
             one.close()
         self._ring.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _feed(path: Path | None) -> ChronyFeed | None:
-    if path is None:
-        return None
-    from recorder.chrony import ChronyFeed  # noqa: PLC0415 - half a megabyte, for chrony alone
-
-    return ChronyFeed(path)
 
 
 def main(config: Config, stop: Stop, name: str) -> None:

@@ -28,9 +28,8 @@ def read(log: int) -> str:
             return said
 
 
-def take_memory(pattern: str) -> None:
+def take_memory(log: int, pattern: str) -> None:
     """Take memory until the kernel has said something."""
-    log = os.open(LOG, os.O_RDONLY | os.O_NONBLOCK)
     os.lseek(log, 0, os.SEEK_END)
     wanted, said, taken = re.compile(pattern, re.DOTALL), "", []
     until_s = time.monotonic() + 120
@@ -48,12 +47,13 @@ def take_cpu(seconds: float) -> None:
 
 def main() -> None:
     """Take what was asked for."""
+    log = os.open(LOG, os.O_RDONLY | os.O_NONBLOCK)  # a unit's group may open no device
     group = os.environ.get("GROUP")
     if group:
         pathlib.Path(f"/sys/fs/cgroup/{group}/cgroup.procs").write_text(str(os.getpid()))
     what, amount = sys.argv[1:]
     if what == "memory":
-        take_memory(amount)
+        take_memory(log, amount)
     else:
         take_cpu(float(amount))
 

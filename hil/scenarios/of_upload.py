@@ -54,7 +54,7 @@ def is_there_once(recording: Recording, bench: Bench) -> None:
     where = f"--server {GROUND} --key-file {KEY_FILE}"
     said = machine.run(f"recorder sessions --json {where}")
     there: Mapping[str, Any] = {one["id"]: one for one in json.loads(said)}[session_id]
-    (imu,) = there["lanes"]
+    (imu,) = (one for one in there["lanes"] if one["name"] == "imu")
     stored = recording.ledger("imu").stored
     assert (there["state"], imu["delivered"]) == ("closed", stored)
     # The rows themselves, read back and compared with what lies in the spool.

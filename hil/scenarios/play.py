@@ -39,7 +39,7 @@ def play(
         problems = judge(scenario, recording, bench)
         if scenario.shows is not None:
             scenario.shows(recording, bench)
-    except AssertionError as error:
+    except BaseException as error:  # whatever it is that ends it
         problems = [*problems, str(error)]
         raise
     finally:

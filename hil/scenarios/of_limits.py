@@ -50,6 +50,8 @@ def upload_and_page_were_killed(_: Recording, bench: Bench) -> None:
     """The kernel killed the page first, then the upload, and none of those that record."""
     killed = [int(adj) for adj in KILLED.findall(bench.machine.run("dmesg"))]
     assert list(dict.fromkeys(killed)) == [WEB, UPLOAD], killed
+    said = bench.machine.run("journalctl --no-pager -b -u recorder-spool -u 'recorder-lane@*'")
+    assert "Scheduled restart" not in said, said
     bench.told.append(f"killed: page {killed.count(WEB)}, upload {killed.count(UPLOAD)}")
 
 
@@ -138,9 +140,10 @@ SCENARIOS = (
             *(bring_hog, everything_runs, plug("imu"), records("imu", rows=LONG)),
             *(run_out_of_memory, records("imu", rows=LONG)),
         ),
-        # Until somebody is killed the emulated machine serves nobody, for up to half a minute: what
-        # the FIFO could not hold is lost and counted (1403 and 2198 in two plays).
-        lost={"imu": {"lost_source": (0, 4000)}},
+        # Until somebody is killed the emulated machine serves nobody, the longer the less of a
+        # processor it has: what the FIFO could not hold is lost and counted (1403, 2198 and 3857
+        # in three plays, and 259 due while the chip was not heard). No process of it ends.
+        lost={"imu": {"lost_source": (0, 10_000), "lost_absent": (0, 3000)}},
         settings=SETTINGS_ALL,
         shows=upload_and_page_were_killed,
     ),

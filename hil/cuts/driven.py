@@ -55,20 +55,20 @@ class Driven:
                 found.append(min(moment + chance.randint(0, NEAR), len(self.entries)))
         return sorted(found)
 
-    def place(self, moment: str) -> int:
-        """Return behind how many requests something happens, with rows in the session."""
+    def moments_of(self, moment: str) -> Sequence[int]:
+        """Return behind how many requests something happens, with rows in the session; in order."""
         looks = self.drive.looks
         if moment == "first rows":
-            return next(one.entries for one in looks if len(one.ends) > 1)
+            return [one.entries for one in looks if len(one.ends) > 1]
         if moment == "session start":
             last = looks[-1].session_id
-            return next(one.entries for one in looks if one.session_id == last and one.ends)
+            return [one.entries for one in looks if one.session_id == last and one.ends]
         if moment == "recording":
-            return len(self.entries) // 2
+            return range(len(self.entries) // 2, len(self.entries))
         if moment == "end":
-            return len(self.entries)
+            return [len(self.entries)]
         happened = self.moments[moment]
-        return happened[len(happened) * 3 // 4] + 1
+        return [one + 1 for one in happened[len(happened) * 3 // 4 :]]
 
     def during(self, at: int) -> list[str]:
         """Return what happened shortly before a cut."""
@@ -106,11 +106,11 @@ class Driven:
                 self._last = apart(partial(look, config.spool_dir))
         return self._last
 
-    def orphan(self, image: Path) -> str:
-        """Return the session that was being recorded when the power went."""
+    def orphan(self, image: Path) -> str | None:
+        """Return the session that was being recorded when the power went; None: there was none."""
         with opened(self.copy(image), self.folder / "orphan") as config:
             spool = Spool(config.spool_dir)
-            (found,) = [
+            running = (
                 one for one in spool.session_ids() if spool.session(one).recording == "running"
-            ]
-            return found
+            )
+            return next(running, None)

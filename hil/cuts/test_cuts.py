@@ -78,20 +78,17 @@ def test_a_cut_anywhere_costs_nothing_that_was_durable(
 def test_a_machine_that_boots_behind_a_cut_uploads_the_orphan_and_records_anew(
     driven: Driven, moment: str, tally: Tally, tell: Callable[[str], None], tmp_path: Path
 ) -> None:
-    at = driven.place(moment)
-    (image,) = driven.images([at], random.Random(SEED + at))
-    cut = image.rename(driven.folder / "again.img")
-    orphan = driven.orphan(cut)
+    at, orphan, cut = amid(driven, moment)
     before = behind(driven.copy(cut), driven.folder)
     assert judge(before, known([before, driven.last()]), driven.drive, at).problems == []
     with booted(driven.image, plain(cut), tmp_path) as bench:
-        # The partition's own check replays the file system's journal before anything is mounted.
-        checked = bench.machine.run("journalctl --no-pager -b -u recorder-fsck")
-        assert "recovering journal" in checked
-        assert bench.machine.run("systemctl show -P Result recorder-fsck") == "success"
         bench.machine.run("systemctl start bench-ground")
         for lane in LANES:
             bench.records(lane)
+        # The partition's own check replayed the file system's journal before it was mounted.
+        checked = bench.machine.run("journalctl --no-pager -b -u recorder-fsck")
+        assert "recovering journal" in checked
+        assert bench.machine.run("systemctl show -P Result recorder-fsck") == "success"
         there = until_uploaded(bench, orphan)
         recording = bench.recording()
     assert recording.problems() == []
@@ -109,6 +106,20 @@ def test_a_machine_that_boots_behind_a_cut_uploads_the_orphan_and_records_anew(
     tally.boots += 1
     new = sum(one.stored for one in own.lanes)
     tell(f"request {at}: {sum(delivered.values())} rows of the orphan uploaded, {new} new")
+
+
+def amid(driven: Driven, moment: str) -> tuple[int, str, Path]:
+    """Cut the power at a moment, while a session is recorded: between two there is none.
+
+    Returns:
+        Behind how many requests, that session, and the disk.
+    """
+    for at in driven.moments_of(moment):
+        (image,) = driven.images([at], random.Random(SEED + at))
+        orphan = driven.orphan(image)
+        if orphan is not None:
+            return at, orphan, image.rename(driven.folder / "again.img")
+    raise AssertionError(f"{moment}: no session was recorded")
 
 
 def behind(image: Path, folder: Path) -> Found:

@@ -141,7 +141,7 @@ class Planner:
         return Part(
             id=len(self._log.parts),
             lane=lane,
-            topic=topic_path(lane, None if is_all else len(earlier)),
+            topic=topic_path(lane, None if is_all else self._log.next_number(lane)),
             epoch=draft.epoch,
             from_seqno=from_seqno,
             to_seqno=draft.to_seqno,
@@ -186,7 +186,7 @@ class Planner:
         part = Part(
             id=len(self._log.parts),
             lane=topic,
-            topic=topic_path(topic, None if is_all else len(earlier)),
+            topic=topic_path(topic, None if is_all else self._log.next_number(topic)),
             epoch=0,
             from_seqno=begin,
             to_seqno=begin + len(lines),

@@ -188,6 +188,13 @@ class UploadState:
         """Return the parts of a lane, or of an own topic, without those that were dropped."""
         return [one for one in self.parts if one.part.lane == lane and one.state != "dropped"]
 
+    def next_number(self, lane: str) -> int:
+        """Return the number of a lane's next part.
+
+        Dropped ones count too: behind one in the middle the number might be a delivered part's.
+        """
+        return sum(one.part.lane == lane for one in self.parts)
+
     @property
     def unsettled(self) -> Progress | None:
         """The oldest part that is under way, or None.

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 
 from drivers.base import Field
+from recorder import record
 from recorder.columns import UnmappableError, batches
+from recorder.errors import RemoteAwayError
 from recorder.gathered import Span
 from recorder.mosaico import MosaicoClient, ontology
 from recorder.schema import LaneSchema
 from recorder.spool import journal
-from recorder.uploader import upload_once
+from recorder.uploader import upload_once, verify_all
 from tests.known import known
 from tests.recorder.test_columns import RATE_ONE
 from tests.recorder.upload.made import GPS, PERIOD_NS, Drive, differences, server_rows
@@ -133,3 +135,40 @@ def test_its_part_is_refused_and_counted_and_the_policy_decides_the_rest(
     pack = next(one for one in final["lanes"] if one["name"] == "pack")
     assert (pack["delivered"], pack["lost_rejected"]) == (held, 30 - held)
     assert differences(server_rows(station.url, name, "gps"), found.expected("gps")) == []
+
+
+def test_one_that_is_damaged_since_and_dropped_leaves_the_topics_of_all_others_alone(
+    drive, station, monkeypatch
+):
+    create = MosaicoClient.create_topic
+
+    def cut(client, session, locator, **facts):
+        if locator.endswith("pack/p000004"):
+            raise RemoteAwayError("cut")
+        return create(client, session, locator, **facts)
+
+    found = drive("ignore")
+    config = found.config(station.url, part_s=5 * 10 * PERIOD_NS / 1e9)
+    with monkeypatch.context() as link:
+        link.setattr(MosaicoClient, "create_topic", cut)
+        with pytest.raises(RemoteAwayError):
+            upload_once(config)
+    entries = journal.read(config.upload_dir / found.id)
+    refused = {one["part"] for one in entries if one["entry"] == "parked"}
+    (part,) = (one for one in entries if one["entry"] == "planned" and one["part"] in refused)
+    file, begin, *_ = part["pieces"][0]
+    path = found.spool.session_dir(found.id) / "pack" / file
+    content = bytearray(path.read_bytes())
+    content[begin + record.HEADER_BYTES] ^= 1
+    path.write_bytes(content)
+
+    assert upload_once(config).done == [found.id]
+    entries = journal.read(config.upload_dir / found.id)
+    assert [one["part"] for one in entries if one["entry"] == "dropped"] == [part["part"]]
+    held = {one["topic"]: one["rows"] for one in entries if one["entry"] == "receipt"}
+    with MosaicoClient.connect_url(station.url) as client:
+        (name,) = client.sequences()
+        topics = known(client.describe_sequence(name)).topics
+    assert {one.locator.partition("/")[2]: one.row_count for one in topics} == held
+    assert sum(rows for topic, rows in held.items() if topic.startswith("pack")) == 25
+    assert [one.wrong for one in verify_all(config, lambda _: None).values()] == [[]]

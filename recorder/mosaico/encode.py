@@ -41,13 +41,13 @@ def batch(messages: Sequence[Message], schema: pa.Schema) -> pa.RecordBatch:
 
 def good_and_bad(
     messages: Sequence[Message], schema: pa.Schema
-) -> tuple[list[Message], list[Message]]:
-    """Part messages that can be encoded from those that cannot."""
+) -> tuple[list[Message], list[tuple[Message, str]]]:
+    """Part messages that can be encoded from those that cannot, each of these with the reason."""
     try:
         batch(messages, schema)
-    except ValueError:
+    except ValueError as error:
         if len(messages) == 1:
-            return [], list(messages)
+            return [], [(messages[0], str(error))]
     else:
         return list(messages), []
     half = len(messages) // 2

@@ -143,19 +143,20 @@ class Outbox:
             return
         try:
             batch = encode.batch(load.content, self._schema)
-        except ValueError as error:
-            self._send_good(stream, load.content, error)
+        except ValueError:
+            self._send_good(stream, load.content)
         else:
             self._send_batch(stream, batch)
 
-    def _send_good(self, stream: PutStream, rows: list[Message], error: ValueError) -> None:
+    def _send_good(self, stream: PutStream, rows: list[Message]) -> None:
         good, bad = encode.good_and_bad(rows, self._schema)
+        first, reason = bad[0]
         if good:
             self._send_batch(stream, encode.batch(good, self._schema))
         self._told(
             ValueError(
                 f"{self._locator}: {len(bad)} rows left out, the first with timestamp_ns"
-                f" {bad[0].timestamp_ns}: {error}"
+                f" {first.timestamp_ns}: {reason}"
             )
         )
 

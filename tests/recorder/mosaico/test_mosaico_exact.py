@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from recorder.mosaico import Floating64, Message, TopicLevelErrorPolicy, rows
+from recorder.mosaico import Floating64, Integer64, Message, TopicLevelErrorPolicy, rows
 from recorder.mosaico.encode import batch
 from recorder.mosaico.ontology import schema_of
 
@@ -105,6 +105,18 @@ def test_only_that_row_is_left_out_and_the_topics_policy_decides_the_rest(
     noted = [each.text for each in client.notifications("drive/cells")]
     assert len(noted) == (policy is not TopicLevelErrorPolicy.Raise)
     assert all("volts: " in text for text in noted)
+
+
+def test_the_reason_that_is_told_is_that_of_the_first_row_left_out(client):
+    # Arrow refuses the column for its truth value, before anybody looks for fractions.
+    values = {1: 1, 2: 2.5, 3: YES, 4: 4}
+    with client.sequence_create("drive", {}) as writer:
+        topic = writer.topic_create("counts", {}, Integer64, on_error=TopicLevelErrorPolicy.Ignore)
+        for time_ns, value in values.items():
+            topic.push(Message(timestamp_ns=time_ns, data=Integer64(data=value)))
+    assert [each["data"] for each in rows(client, "drive/counts")] == [1, 4]
+    (noted,) = client.notifications("drive/counts")
+    assert "2 rows left out, the first with timestamp_ns 2: data: 2.5 is no whole" in noted.text
 
 
 def test_a_batch_is_never_cast_so_that_nothing_in_it_can_become_infinite_or_a_number(client):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder import durable
 from recorder.errors import RecorderError
@@ -43,9 +43,7 @@ class Traffic:
         self._file = file
         self._cap_bytes = settings.monthly_bytes
         self._most_bytes_per_s = settings.most_bytes_per_s
-        stored = _read(file)
-        self._month: str = stored.get("month", "")
-        self._bytes: int = stored.get("bytes", 0)
+        self._month, self._bytes = _read(file)
         self._booked_bytes = 0
         self._free_s = 0.0
 
@@ -122,9 +120,10 @@ class Traffic:
         durable.replace(self._file, [json.dumps(facts).encode()])
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> tuple[str, int]:
+    """Return the month and its bytes; an account that the disk damaged is begun anew."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return found
+        stored = json.loads(file.read_bytes())
+        return str(stored["month"]), int(stored["bytes"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return "", 0

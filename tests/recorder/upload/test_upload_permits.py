@@ -175,6 +175,12 @@ def test_the_cap_is_hard_also_where_a_part_needs_more_than_was_booked(tmp_path):
     again.begin(5000, over_cap=True)
 
 
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"\xff\xfe", b"[]", b'{"month": "2026-11"}'])
+def test_an_account_that_the_disk_damaged_is_begun_anew(tmp_path, content):
+    (tmp_path / ".traffic").write_bytes(content)
+    assert traffic(tmp_path, 1000).month_bytes == 0
+
+
 def test_a_new_month_begins_a_new_account_and_a_clock_that_fell_back_does_not(tmp_path):
     (tmp_path / ".traffic").write_text(json.dumps({"month": "2024-02", "bytes": 1000}))
     traffic(tmp_path, 1000).begin(1000, over_cap=False)

@@ -149,7 +149,8 @@ def slices(
     with_rows = [one for one in chosen if one.topic.last_ns is not None]
     if not with_rows:
         return
-    at_ns = max(min(one.first_ns for one in with_rows), start_ns or 0)
+    at_ns = min(one.first_ns for one in with_rows)
+    at_ns = at_ns if start_ns is None else max(at_ns, start_ns)
     stop_ns = max(one.last_ns for one in with_rows) + 1
     stop_ns = stop_ns if end_ns is None else min(stop_ns, end_ns)
     span_ns = _first_span_ns(with_rows, stop_ns - at_ns)

@@ -20,7 +20,7 @@ from recorder.errors import RecorderError, RemoteForbiddenError
 from recorder.ground import GroundStation, replay
 from recorder.ground.copying import Copy
 from recorder.ground.observe import Address, Observer
-from recorder.mosaico import MosaicoClient, ontology, table
+from recorder.mosaico import Message, MosaicoClient, String, ontology, table
 from recorder.service import Stop
 from recorder.upload.planner import SESSION_LOG_S
 from recorder.uploader import upload_once
@@ -300,3 +300,21 @@ def test_a_paced_replay_is_ended_by_ctrl_c_with_code_1(origin, info):
         _, told = process.communicate(timeout=30)
     assert process.returncode == 1
     assert b"stopped before the end" in told
+
+
+def test_rows_from_before_1970_are_replayed_and_copied_too(tmp_path):
+    times = [-5_000_000_000, -1, 0, 7]
+    with GroundStation(tmp_path / "here") as here, GroundStation(tmp_path / "there") as there:
+        with (
+            MosaicoClient.connect_url(here.url) as client,
+            client.sequence_create("old", {}) as old,
+        ):
+            topic = old.topic_create("notes", {}, String)
+            for time_ns in times:
+                topic.push(Message(timestamp_ns=time_ns, data=String(data=str(time_ns))))
+        rows = lines(call("replay", "old", "--server", here.url))
+        assert [one["timestamp_ns"] for one in rows] == times
+        copied = call("replay", "old", "--server", here.url, "--to-server", there.url)
+        assert copied.exit_code == 0, copied.output
+        with MosaicoClient.connect_url(there.url) as client:
+            assert table(client, "old/notes").column("timestamp_ns").to_pylist() == times

@@ -17,7 +17,13 @@ from recorder.upload.memory import BATCHES_BYTES, keep_small
 if __name__ == "__main__":
     keep_small(BATCHES_BYTES)  # before what follows loads Arrow
 
-from recorder.errors import ConfigError, RecorderError, RemoteAwayError, RemoteRefusedError
+from recorder.errors import (
+    ConfigError,
+    DamagedError,
+    RecorderError,
+    RemoteAwayError,
+    RemoteRefusedError,
+)
 from recorder.service import Stop, entry
 from recorder.spool import journal
 from recorder.spool.spool import Spool
@@ -197,7 +203,11 @@ def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compare
     found: dict[str, Compared] = {}
     with connected(config) as client:
         for path in sorted(config.upload_dir.glob("[!.]*-*")):
-            state = UploadState(journal.read(path))
+            try:
+                state = UploadState(journal.read(path))
+            except DamagedError as error:
+                found[path.name] = Compared("", wrong=[f"{path} is damaged: {error}"])
+                continue
             if state.sequence and state.server in ("", server):
                 source = Source(spool, path.name) if path.name in spool.session_ids() else None
                 found[path.name] = compare(client, state, source, tick)

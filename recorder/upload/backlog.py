@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recorder.box.identity import identify
 from recorder.clock import boot_ns
-from recorder.errors import SpoolError
+from recorder.errors import DamagedError, SpoolError
 from recorder.spool import journal
 from recorder.spool.removal import removed
 from recorder.spool.spool import Spool
@@ -17,6 +17,7 @@ from recorder.spool.watermark import Watermark
 from recorder.upload.log import UploadLog
 from recorder.upload.session import SessionUpload
 from recorder.upload.source import Source
+from recorder.upload.state import UploadState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ class Backlog:
         self.done: list[str] = []
         #: Ids of those that somebody brought to a server before, and that server's URL.
         self.before: dict[str, str] = {}
+        #: Why sessions cannot be taken up, by id, until a person asks for it.
+        self._damaged: dict[str, str] = {}
         self._is_doubtful = False
         self._identity = identify(config)
         #: Ids of those that this box's twin recorded, before this card was copied from its.
@@ -117,7 +120,9 @@ class Backlog:
         self.looked_boot_ns = looked_boot_ns
 
     def _look_at(self, spool: Spool, session_id: str, water: Watermark | None) -> None:
-        if session_id in self._inherited or self._is_inherited(spool, session_id):
+        if session_id in self._damaged or session_id in self._inherited:
+            return
+        if self._is_inherited(spool, session_id):
             return
         if session_id in self._uploads or self._take_up(spool, session_id):
             with contextlib.suppress(FileNotFoundError):  # it was removed just now
@@ -142,6 +147,7 @@ class Backlog:
         if session_id in self._uploads:
             self._uploads.pop(session_id).log.close()
         self.before.pop(session_id, None)
+        self._damaged.pop(session_id, None)
         for path in self._config.upload_dir.glob(f"elsewhere/{session_id}-*"):
             path.unlink()
         (self._config.upload_dir / session_id).unlink(missing_ok=True)
@@ -172,8 +178,14 @@ class Backlog:
             source = Source(spool, session_id)
         except SpoolError:  # its first record is not written yet
             return False
+        try:
+            upload_log = UploadLog(path)
+        except DamagedError as error:
+            way_out = "send all that the spool still holds with --anew"
+            self._damaged[session_id] = f"{path} is damaged: {error}; {way_out}"
+            return False
         self._uploads[session_id] = SessionUpload(
-            source, UploadLog(path), self._config.upload, self._traffic, self._sending
+            source, upload_log, self._config.upload, self._traffic, self._sending
         )
         return True
 
@@ -186,13 +198,16 @@ class Backlog:
     def _is_due(self, source: Source) -> bool:
         mode = self._config.upload.mode
         if self._asked is not None:
-            return source.is_stopped and self._asked.session_id in ("", source.session_id)
+            return source.is_stopped and self._is_asked(source.session_id)
         if mode == "off" or not self._config.upload.server:
             return False
         if source.is_stopped:
             # What was recorded with upload off has its spool for destination.
             return not source.session.state.is_terminal
         return mode == "live" and source.is_live
+
+    def _is_asked(self, session_id: str) -> bool:
+        return self._asked is None or self._asked.session_id in ("", session_id)
 
     def forget(self, upload: SessionUpload) -> None:
         """Let go of a session of which nothing is left to do."""
@@ -213,12 +228,14 @@ class Backlog:
     @property
     def is_drained(self) -> bool:
         """Whether every session that is not being recorded is on the server."""
-        is_known = self.is_there and not self._is_doubtful
+        is_known = self.is_there and not self._is_doubtful and not self._damaged
         return is_known and not any(one.source.is_stopped for one in self)
 
     def parked(self) -> dict[str, str]:
         """Return why sessions wait for a person, by session id."""
-        return {one.source.session_id: one.trouble for one in self if one.trouble}
+        troubled = {one.source.session_id: one.trouble for one in self if one.trouble}
+        damaged = {key: why for key, why in self._damaged.items() if self._is_asked(key)}
+        return {**damaged, **troubled}
 
     def size(self) -> tuple[int, int]:
         """Return rows and bytes of the spool that the server does not hold yet."""
@@ -232,8 +249,19 @@ class Backlog:
 
 
 def _begin_anew(path: Path, server: str) -> None:
-    """Put the journal of an upload to another server away: nothing in it counts for this one."""
-    told = [one["server"] for one in journal.read(path) if one.get("server")]
-    if not told or told[-1] == server:
-        return
-    UploadLog.anew(path).close()
+    """Put away the journal of an upload to another server, or one that the disk damaged.
+
+    Nothing in it counts for this one.
+    """
+    entries = journal.read(path)
+    told = [one["server"] for one in entries if one.get("server")]
+    if (told and told[-1] != server) or _is_damaged(entries):
+        UploadLog.anew(path).close()
+
+
+def _is_damaged(entries: list[dict[str, Any]]) -> bool:
+    try:
+        UploadState(entries)
+    except DamagedError:
+        return True
+    return False

@@ -33,6 +33,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recorder.durable import sync_directory
+from recorder.errors import DamagedError
 from recorder.spool.journal import Journal
 from recorder.upload.state import UploadState
 
@@ -48,12 +49,19 @@ class UploadLog(UploadState):
 
     Args:
         path: its file; made if absent.
+
+    Raises:
+        DamagedError: the disk damaged it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._journal = Journal(path)
-        super().__init__(self._journal.entries)
+        try:
+            super().__init__(self._journal.entries)
+        except DamagedError:
+            self.close()
+            raise
 
     @classmethod
     def anew(cls, path: Path, **facts: str) -> UploadLog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recorder.errors import DamagedError
 from recorder.upload.parts import Part
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class UploadState:
 
     Args:
         entries: all of it, oldest first.
+
+    Raises:
+        DamagedError: the disk damaged it; a part or a writing session is not known any more.
     """
 
     def __init__(self, entries: Iterable[dict[str, Any]]) -> None:
@@ -124,12 +128,20 @@ class UploadState:
 
     def _apply(self, entry: dict[str, Any]) -> None:
         kind = entry["entry"]
+        if "part" in entry:
+            self._check(kind, entry["part"])
         if kind == "planned":
             self.parts.append(Progress(Part.from_entry(entry)))
         elif "part" in entry:
             self._apply_to_part(kind, self.parts[entry["part"]], entry)
         else:
             self._apply_to_session(kind, entry)
+
+    def _check(self, kind: str, part: int) -> None:
+        """Refuse a journal that lost a part: what was said of it must not count for another."""
+        planned = len(self.parts)
+        if part > planned or (part == planned) != (kind == "planned"):
+            raise DamagedError(f"the plan of part {planned} is missing")
 
     def _apply_to_session(self, kind: str, entry: dict[str, Any]) -> None:
         if kind == "sequence":
@@ -182,7 +194,10 @@ class UploadState:
                 setattr(found, key, entry[key])
 
     def _session(self, locator: str) -> WritingSession:
-        return next(one for one in self.sessions if one.locator == locator)
+        for one in self.sessions:
+            if one.locator == locator:
+                return one
+        raise DamagedError(f"the writing session {locator} is missing")
 
     def of_lane(self, lane: str) -> list[Progress]:
         """Return the parts of a lane, or of an own topic, without those that were dropped."""

@@ -32,7 +32,7 @@ def settle_then(lane: LaneAudit, walk: Walk, audit: Audit) -> None:
         if missing < 0:
             text = f"{lane.name}: stored {recorded['stored']}, and no record ends there"
             lane.differences.append(text)
-        else:
+        elif missing:
             audit.notes.append(
                 f"{lane.name}: {missing} samples that its heartbeat told of are lost"
             )

@@ -142,6 +142,9 @@ def anchors_say(record: Record, anchors: Entries) -> Iterator[str]:
     source, start_ns, boot_ns = (
         record[key] for key in ("clock_source", "start_utc_ns", "start_boot_ns")
     )
+    if source not in ANCHOR_SOURCES:
+        yield f"clock_source {source}, which is none"
+        return
     if start_ns is None or boot_ns is None:
         return
     if source == "none":

@@ -149,6 +149,9 @@ def test_what_nobody_vouches_for_has_no_bound(ended: tuple[Spool, str]) -> None:
     assert with_record(*ended, {**record, **other})
     bound = None if is_vouched else 5
     assert with_record(*ended, {**record, "utc_uncertainty_ns": bound})
+    assert "clock_source sun, which is none" in with_record(
+        *ended, {**record, "clock_source": "sun", "utc_uncertainty_ns": 5}
+    )
 
 
 def test_a_heartbeat_with_one_wrong_field_is_found_while_it_is_recorded(tmp_path: Path) -> None:

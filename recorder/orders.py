@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from recorder.errors import RecorderError, SpoolError
 from recorder.spool import marks, pinning
+from recorder.spool.said import MOST_CHARACTERS, check_text
 from recorder.spool.session_time import tell_time
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from recorder.spool.archive import Archive
     from recorder.spool.recording import Recording
 
-#: Of an identifier, a detail's key, and its value.
-MOST_CHARACTERS = 255
 #: Who may end a recording over the socket: a person, or the supply's process.
 _STOPS = ("operator", "shutdown")
 #: What every server takes as a key of metadata.
 _KEY = re.compile(r"(?!.*--)[A-Za-z0-9 _-]{1,255}")
+#: What a reader of JSON in any language takes as a whole number.
+_WHOLE = range(-(2**63), 2**63)
 
 
 class Spooler(Protocol):
@@ -123,7 +124,7 @@ def _set(
     for key, value in added.items():
         _check_detail(key, value)
     if identifier is not None:
-        _check_text("the identifier", identifier)
+        check_text("the identifier", identifier, least=1)
         try:
             tell_time(session, spooler.archive.time.model, identifier)
         except ValueError as error:
@@ -142,13 +143,10 @@ def _check_detail(key: str, value: object) -> None:
         isinstance(value, float) and not math.isfinite(value)
     ):
         raise RecorderError(f"detail {key!r}: must be a text, a number, true or false")
-    if isinstance(value, str) and value:
-        _check_text(f"detail {key!r}", value)
-
-
-def _check_text(what: str, text: object) -> None:
-    if not isinstance(text, str) or not 0 < len(text) <= MOST_CHARACTERS:
-        raise RecorderError(f"{what} must be a text of 1 to {MOST_CHARACTERS} characters")
+    if isinstance(value, int) and value not in _WHOLE:
+        raise RecorderError(f"detail {key!r}: a whole number must be one of 64 bits")
+    if isinstance(value, str):
+        check_text(f"detail {key!r}", value)
 
 
 def _depend(spooler: Spooler, kind: str, content: str) -> dict[str, Any]:

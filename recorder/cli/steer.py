@@ -5,6 +5,8 @@ Each is journalled before it is answered: what was said yes to survives a power 
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ from recorder.cli import options
 from recorder.cli.console import print_json
 from recorder.command import ask
 from recorder.configfile import load
+
+#: What `recorder set detail` keeps as it is in JSON. A serial number is a text, and so is what is
+#: longer than 64 bits hold.
+_PLAIN = re.compile(r"true|false|-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def _order(config_file: Path, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -118,7 +124,8 @@ def identifier(text: str, config_file: Path, as_json: bool) -> None:
 def detail(facts: tuple[str, ...], config_file: Path, as_json: bool) -> None:
     """Say facts of the recording that runs, such as route=loop-7 driver=Kim laps=3.
 
-    A value that is a number, true or false is kept as such, anything else as a text.
+    A value that is a number as JSON writes it, true or false is kept as such, anything else (007,
+    or a number of more than 18 digits before its point) as a text.
     """
     details: dict[str, Any] = {}
     for one in facts:
@@ -131,14 +138,10 @@ def detail(facts: tuple[str, ...], config_file: Path, as_json: bool) -> None:
 
 
 def _value(text: str) -> str | int | float | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if not _PLAIN.fullmatch(text):
+        return text
+    value: int | float | bool = json.loads(text)
+    return value
 
 
 def _tell(found: dict[str, Any], told: str, *, as_json: bool) -> None:

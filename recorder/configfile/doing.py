@@ -43,6 +43,8 @@ def _of_rule(rule: Rule, lanes: Sequence[Lane]) -> Iterator[tuple[str, str]]:
             yield "line", f"found {error}"
     elif rule.present and not rule.present.startswith("/"):
         yield "present", f"found {shown(rule.present)}; must be a path that begins with /"
+    if not rule.label.isprintable():
+        yield "label", f"found {shown(rule.label)}; must be of printable characters"
     if rule.lane:
         yield from _of_lane(rule, lanes)
     elif rule.field or rule.silent_s is not None or not rule.above is rule.below is None:

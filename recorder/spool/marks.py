@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.clock import boot_ns
 from recorder.errors import RecorderError, SpoolError
 from recorder.spool import pinning
+from recorder.spool.said import check_text
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from recorder.spool.archive import Archive
 
 MOST_WINDOW_S = 3600.0
-MOST_CHARACTERS = 255
 
 
 def mark(
@@ -49,8 +49,7 @@ def mark(
     if recording is None:
         raise RecorderError("no session is being recorded")
     for name, text in (("label", label), ("cause", cause)):
-        if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
-            raise RecorderError(f"{name}: must be a text of at most {MOST_CHARACTERS} characters")
+        check_text(f"the {name}", text)
     for name, span_s in (("before", before_s), ("after", after_s)):
         if not isinstance(span_s, (int, float)) or not 0 <= span_s <= MOST_WINDOW_S:
             raise RecorderError(f"{name} {span_s!r}: must be 0 to {MOST_WINDOW_S:g} seconds")

@@ -7,9 +7,11 @@ drive. A recording that is started anew begins without it, but for marks whose w
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from recorder.errors import RecorderError
 from recorder.spool.pins import Pin
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from recorder.session.session import Session
 
+#: Of a name, a detail's key and its value, and of what is said of a mark.
+MOST_CHARACTERS = 255
 _S_NS = 1_000_000_000
 
 
@@ -104,3 +108,23 @@ def join(named: dict[str, list[str]], more: Mapping[str, Sequence[str]]) -> None
     for kind, ids in more.items():
         there = named.setdefault(kind, [])
         there += [one for one in ids if one not in there]
+
+
+def check_text(what: str, text: object, least: int = 0) -> None:
+    """Refuse what is no text to be kept with a recording.
+
+    A control character would steer the terminal of whoever looks at it, and bytes that are no UTF-8
+    (surrogates, once they are Python's) come back from a server as something else.
+
+    Args:
+        what: it is of.
+        text: to be checked.
+        least: characters, of at most `MOST_CHARACTERS`.
+
+    Raises:
+        RecorderError: it is none.
+    """
+    if not isinstance(text, str) or not least <= len(text) <= MOST_CHARACTERS:
+        raise RecorderError(f"{what} must be a text of {least} to {MOST_CHARACTERS} characters")
+    if any(unicodedata.category(each) in ("Cc", "Cs") for each in text):
+        raise RecorderError(f"{what} must be UTF-8 without control characters")

@@ -108,6 +108,10 @@ def test_what_is_set_and_marked_is_shown_at_once(file: Path, running: Machine) -
     # Brackets are what somebody wrote, and no markup.
     call("set", "identifier", "[/x] [red]{id8}", "--config", file)
     assert f"[/x] [red]{session.id[:8]}" in call("show", session.id, "--config", file).output
+    call("set", "detail", "serial=007", "gap=1_2", "name=nan", f"sim={'8' * 20}", "--config", file)
+    (session,) = records(running)
+    told_as_text = {key: session.details[key] for key in ("serial", "gap", "name", "sim")}
+    assert told_as_text == {"serial": "007", "gap": "1_2", "name": "nan", "sim": "8" * 20}
     for wrong in (["detail", "route"], ["detail", "a.b=1"], ["identifier", "{nobody}"]):
         assert call("set", *wrong, "--config", file).exit_code != 0
 

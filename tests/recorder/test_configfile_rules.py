@@ -82,6 +82,7 @@ WRONG = {
     'do = "mark"\nlane = "gps"\nfield = "velocity.x"': "must come with silent_s",
     'do = "mark"\nlane = "gps"\nfield = "velocty.x"\nabove = 1.0': "did you mean 'velocity.x'",
     'do = "mark"\nline = "file:/x"\nabove = 1.0': "above, below and silent_s are of a lane",
+    'do = "mark"\nline = "file:/x"\nlabel = "a\\u001b[31m"': "rules[0].label: found",
     'do = "mark"\nlin = "file:/x"': "rules[0].lin: unknown key",
     'do = "mark"\nline = "file:/x"\nfor_s = -1.0': "rules[0].for_s: found -1.0",
 }

@@ -52,7 +52,10 @@ def test_what_was_set_is_journalled_outlives_a_kill_and_goes_over_to_the_next_se
         ({"details": {"a.b": 1}}, "A-Z a-z"),
         ({"details": {"a--b": 1}}, "without two"),
         ({"details": {"": 1}}, "1 to 255"),
-        ({"details": {"a": "x" * 256}}, "1 to 255"),
+        ({"details": {"a": "x" * 256}}, "0 to 255"),
+        ({"details": {"a": "red\x1b[31m"}}, "control"),
+        ({"details": {"a": 2**63}}, "64 bits"),
+        ({"identifier": "lap\udcff"}, "UTF-8"),
         ({"details": {"a": [1]}}, "a text, a number"),
         ({"details": {"a": float("nan")}}, "a text, a number"),
     ],
@@ -188,7 +191,15 @@ def test_a_window_over_a_stop_is_kept_before_it_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [{"label": "x" * 256}, {"label": 1}, {"before_s": -1}, {"after_s": 4000}, {"after_s": "x"}],
+    [
+        {"label": "x" * 256},
+        {"label": 1},
+        {"label": "a\nb"},
+        {"cause": "\udce9"},
+        {"before_s": -1},
+        {"after_s": 4000},
+        {"after_s": "x"},
+    ],
 )
 def test_a_mark_that_is_none_is_refused(tmp_path: Path, asked: dict[str, Any]) -> None:
     with bench(tmp_path) as one:

@@ -44,6 +44,7 @@ def test_show_audit_and_verify_agree_on_what_is_left_and_the_state_stays(tmp_pat
         audit = audit_spool(one.spool.directory, ID)
         (checked,) = verify(one.spool.directory).sessions
         assert one.entries("session")[-1] == before  # a terminal record never changes
+    assert not any("uploader" in each for each in audit.notes)  # nothing was to be sent
     lanes: dict[str, Any] = {each["name"]: each for each in shown["lanes"]}
     assert {shown["state"], audit.state, checked.state} == {"closed"}
     assert shown["given_up"] == {"imu": 4000}

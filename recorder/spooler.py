@@ -196,7 +196,8 @@ class Spooler:
             archive.settle(self._pace.promise_ns, list(self._rings))
             archive.roll_over(list(self._rings))
         except OSError as error:
-            self._refused("journal", error)
+            if not self._is_refused("journal", error):
+                raise
 
     def _in_order(self) -> list[RingReader]:
         """Return the rings, what matters most first: should the disk run full, it is there."""
@@ -216,7 +217,8 @@ class Spooler:
             archive.room.keep(None, ["journal"])
             archive.announce()
         except OSError as error:
-            self._refused("journal", error)
+            if not self._is_refused("journal", error):
+                raise
 
     def _free_rings(self) -> None:
         for ring in self._rings:
@@ -241,14 +243,17 @@ class Spooler:
         try:
             recording.take(ring, base)
         except OSError as error:
-            self._refused(ring.schema.lane, error)
+            # Raised here: a frame that raises its own argument keeps it, with what lies in the ring
+            # and was about to be written, and no ring could be closed before the next collection.
+            if not self._is_refused(ring.schema.lane, error):
+                raise
 
-    def _refused(self, who: str, error: OSError) -> None:
+    def _is_refused(self, who: str, error: OSError) -> bool:
         """Note that the disk is full; anything else it says is not survived so lightly."""
-        if error.errno not in FULL:
-            raise error
-        self._starved.add(who)
-        self._in_trouble(f"cannot write: {who}: {error}")
+        if error.errno in FULL:
+            self._starved.add(who)
+            self._in_trouble(f"cannot write: {who}: {error}")
+        return error.errno in FULL
 
     def _in_trouble(self, text: str) -> None:
         self._trouble = text

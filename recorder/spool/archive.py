@@ -78,7 +78,7 @@ class Archive:
         #: Whether somebody stopped the recording by hand, and nobody began one since.
         self.is_held = False
         self.recording: Recording | None = None
-        must_be_mounted(config, was_own=False)
+        must_be_mounted(config, was_own=was_own)
         self.spool = Spool.make_beside(config.spool_dir)
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, self.spool.hold())

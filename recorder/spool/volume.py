@@ -36,8 +36,17 @@ _BEGIN, _WAIT = 2, 1 | 2 | 4
 _ZEROS = bytes(65_536)
 #: What a disk says that takes no more, and means nothing worse.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: What a disk says that may come back; everything else is somebody's mistake.
-AWAY = FULL | {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN}
+#: What a disk says that may come back; everything else is somebody's mistake. A folder that is not
+#: there any more was unmounted while files in it were open (`umount -l`), or removed.
+AWAY = FULL | {
+    errno.EIO,
+    errno.EROFS,
+    errno.ENODEV,
+    errno.ENOENT,
+    errno.ENXIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+}
 #: What file systems say that cannot do what is only a help.
 _CANNOT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE})
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from recorder.errors import RecorderError
 from recorder.record import EVENT
 from recorder.ring import RingReader
 from recorder.service import Stop
+from recorder.spool import volume
 from recorder.spool.segment import SegmentReader
 from recorder.spool.spool import Spool
 from recorder.spooler import Spooler
@@ -482,6 +484,37 @@ def test_a_spooler_that_died_between_commit_and_free_doubles_nothing(tmp_path: P
     assert lane_numbers(one.spool, "imu") == list(range(10))
     assert_sound(one.spool)
     producer.close()
+
+
+@pytest.mark.parametrize("marker", ["partition", ""])
+def test_a_spool_that_is_taken_away_while_it_records_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
+    # `umount -l`: what is open goes on, and no folder is there any more for the next segment.
+    one = Machine(tmp_path, marker=marker)
+    disk, away = one.config.spool.directory, tmp_path / "away"
+    monkeypatch.setattr(volume, "is_alone", lambda _: (disk / "partition").exists())
+    disk.mkdir(parents=True)
+    (disk / "partition").touch()
+    one.config.rings_dir.mkdir(parents=True)
+    with contextlib.closing(Spooler(one.config)) as spooler:
+        disk.rename(away)
+        disk.mkdir()
+        with contextlib.closing(Producer(one.config.rings_dir, schema())) as producer:
+            producer.put(5)
+            spooler.commit()  # there is no folder to make the lane's in
+            assert one.sign("spool")["trouble"].startswith("the disk is lost")
+            producer.put(5)
+            spooler.commit()
+            assert "not mounted" in one.sign("spool")["trouble"]
+            assert not list(disk.iterdir())
+            disk.rmdir()
+            away.rename(disk)
+            spooler.commit()
+            spooler.commit()
+    assert len(sessions(one)) == 1
+    assert lane_numbers(one.spool, "imu") == list(range(10))
+    assert_sound(one.spool)
 
 
 def test_what_the_ring_dropped_between_two_sessions_is_told_by_the_second(tmp_path: Path) -> None:

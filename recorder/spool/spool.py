@@ -181,12 +181,12 @@ class Spool:
         return [one for one in folders if one.name != _DRAFT and one.is_dir()]
 
     def number(self, session_id: str) -> int:
-        """Return a session's running number in this spool, from 1; 0 if its journal is empty."""
+        """Return a session's running number in this spool, from 1; 0 if its journal lost it."""
         try:
             first = journal.first(self.journal_path(session_id))
         except OSError:
             return 0  # a place of the disk that cannot be read: whoever needs more will say so
-        return int(first["number"]) if first else 0
+        return int(first.get("number", 0)) if first else 0
 
     def session_dir(self, session_id: str) -> Path:
         """Return the folder of a session."""

@@ -680,3 +680,17 @@ def test_a_session_whose_first_line_is_hurt_gives_its_number_to_no_other(
     numbers = [spool.number(one) for one in spool.session_ids()]
     assert len(set(numbers)) == len(numbers)
     assert json.dumps(spool.entries(before[-1])[0]["config"]) == "{}"
+
+
+def test_a_journal_without_its_first_line_keeps_no_vehicle_from_recording(
+    tmp_path: Path, whole: Path
+) -> None:
+    directory = tmp_path / "spool"
+    shutil.copytree(whole, directory)
+    spool = Spool(directory)
+    (cut,) = spool.session_ids()
+    path = spool.journal_path(cut)
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    newest = Recording.announce(spool, new_session(["imu"]), {}, SEGMENT_BYTES)
+    newest.close()
+    assert spool.session_ids() == [cut, newest.session.id]

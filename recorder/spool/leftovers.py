@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
+from recorder.errors import DamagedError
 from recorder.spool.names import strangers_in
-from recorder.spool.segment import has_head
+from recorder.spool.segment import read_head
 from recorder.spool.spool import listed
 
 if TYPE_CHECKING:
@@ -50,10 +52,19 @@ def remove_undurable(spool: Spool, session_id: str, lane: str, kept: Sequence[st
     for path in spool.segments(session_id, lane):
         if path.name in kept:
             continue
-        if has_head(path):
+        if _is_of(path, session_id):
             path.unlink()
         else:
-            spool.set_aside(path)  # perhaps it was one that was told of, and is damaged
+            # Perhaps it was one that was told of and is damaged, or somebody put it here.
+            spool.set_aside(path)
+
+
+def _is_of(path: Path, session_id: str) -> bool:
+    try:
+        head = read_head(path)
+    except (DamagedError, FileNotFoundError):
+        return False
+    return str(uuid.UUID(bytes=head.session_id)) == session_id
 
 
 def unknown(spool: Spool, session_ids: Collection[str] | None = None) -> Iterator[Path]:

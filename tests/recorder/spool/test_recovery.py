@@ -300,6 +300,21 @@ def test_recovery_after_the_death_of_a_process_reads_only_what_is_open(tmp_path:
         assert one.ledger.to_dict() == before
 
 
+def test_a_segment_of_another_session_is_put_aside_and_kept(tmp_path: Path) -> None:
+    with shelf(tmp_path / "mine") as one, shelf(tmp_path / "other") as other:
+        one.producer.put(5)
+        water = one.commit()
+        other.producer.put(5)
+        other.commit()
+        (foreign,) = other.segments()
+        kept = foreign.read_bytes()
+        foreign.rename(one.segments()[0].with_name(foreign.name))
+        one.recording = dead(one, water)
+        assert [path.name for path in one.segments()] == [water.ends["imu"][0]]
+        (aside,) = (one.spool.directory / "aside").iterdir()
+        assert aside.read_bytes() == kept
+
+
 def test_a_session_that_was_being_made_is_not_there(tmp_path: Path) -> None:
     spool = Spool.make(tmp_path)
     draft = spool.draft_path

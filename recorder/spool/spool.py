@@ -93,7 +93,7 @@ class Spool:
     def make(cls, directory: Path) -> Spool:
         """Open the spool, or make an empty one where there is none yet."""
         mark = directory / "FORMAT"
-        for name in ("sessions", "boots", "aside"):
+        for name in ("sessions", "boots", "aside", "gone"):
             _set_beside(directory / name, is_folder=True)
         for name in ("FORMAT", "lock", "reserve", f"boots/{boot_id().hex()}/anchors"):
             _set_beside(directory / name, is_folder=False)

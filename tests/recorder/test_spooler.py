@@ -208,7 +208,7 @@ def test_sessions_that_rolled_over_are_given_up_oldest_first_to_keep_the_maximum
         assert_sound(one.spool)
 
 
-@pytest.mark.parametrize("place", ["reserve/x", "aside", "sessions", "lock/x", "boots"])
+@pytest.mark.parametrize("place", ["reserve/x", "aside", "gone", "sessions", "lock/x", "boots"])
 def test_something_strange_in_the_recorders_place_is_moved_and_kept(
     tmp_path: Path, place: str
 ) -> None:

@@ -189,7 +189,9 @@ class Spooler:
             self._take(ring, archive.recording)
             self._triggers.look(ring)
         archive.commit()
-        self._free_rings()
+        for ring in self._rings:
+            ring.free(ring.position)
+        self._rings.retire()
         self._pace.over(began_ns)
         try:
             self._make_room(archive, starved | self._starved)
@@ -220,11 +222,6 @@ class Spooler:
             if not self._is_refused("journal", error):
                 raise
 
-    def _free_rings(self) -> None:
-        for ring in self._rings:
-            ring.free(ring.position)
-        self._rings.retire()
-
     def _take(self, ring: RingReader, recording: Recording | None) -> None:
         if recording is None and self._is_recording:
             return
@@ -243,8 +240,7 @@ class Spooler:
         try:
             recording.take(ring, base)
         except OSError as error:
-            # Raised here: a frame that raises its own argument keeps it, with what lies in the ring
-            # and was about to be written, and no ring could be closed before the next collection.
+            # Not raised in there: an argument that is raised keeps the ring's views, and so the ring.
             if not self._is_refused(ring.schema.lane, error):
                 raise
 

@@ -240,7 +240,7 @@ class Spooler:
         try:
             recording.take(ring, base)
         except OSError as error:
-            # Not raised in there: an argument that is raised keeps the ring's views, and so the ring.
+            # Not raised in there: an argument that is raised keeps the ring's views and the ring.
             if not self._is_refused(ring.schema.lane, error):
                 raise
 

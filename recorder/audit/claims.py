@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from recorder.record import ANCHOR_SOURCES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -34,6 +36,15 @@ _HEARTBEAT = (
     "heartbeat_seq", "heartbeat_boot_ns", "heartbeat_utc_ns", "loss_window_ns",
     "dependencies_missing",
 )  # fmt: skip
+
+
+def trust(source: str) -> int:
+    """Return how far a source of time is to be trusted; one that is none least of all.
+
+    >>> trust("the moon") < trust("none") < trust("gps")
+    True
+    """
+    return ANCHOR_SOURCES.index(source) if source in ANCHOR_SOURCES else -1
 
 
 def is_terminal(record: Record) -> bool:

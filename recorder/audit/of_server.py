@@ -15,7 +15,6 @@ from recorder.audit import claims
 from recorder.audit.books import EQUATIONS, KEYS, Books, quality
 from recorder.audit.finding import Audit, LaneAudit
 from recorder.errors import RemoteRefusedError
-from recorder.record import ANCHOR_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,7 +177,7 @@ def _timed(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
     bounds = [one.facts["clock_uncertainty_ns"] for _, one in sent]
     sources = [one.facts["clock_source"] for _, one in sent]
     right = {
-        "clock_source": min(sources, key=ANCHOR_SOURCES.index),
+        "clock_source": min(sources, key=claims.trust),
         "utc_uncertainty_ns": None if None in bounds else max(bounds),
     }
     lane, first = min(sent, key=lambda one: (one[0]["first_boot_ns"], one[1].part))

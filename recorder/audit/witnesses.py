@@ -155,11 +155,11 @@ def anchors_say(record: Record, anchors: Entries) -> Iterator[str]:
     if not any(_agrees(one, boot_ns, start_ns, bound_ns) for one in mine):
         yield f"start_utc_ns {start_ns}, and no anchor of clock_source {source} says so"
     end_ns = min(boot_ns + record["duration_ns"], record["heartbeat_boot_ns"] - _AGO_NS)
-    rank = ANCHOR_SOURCES.index(source)
+    rank = claims.trust(source)
     better = [
         one
         for one in anchors
-        if ANCHOR_SOURCES.index(one["source"]) > rank
+        if claims.trust(one["source"]) > rank
         and boot_ns <= one["boot_ns"] <= end_ns
         and _agrees(one, boot_ns, start_ns, bound_ns)
     ]
@@ -197,7 +197,7 @@ def parts_say(final: Record, parts: Entries) -> Iterator[str]:
     bounds = [one["uncertainty_ns"] for one in told]
     first = min(sent, key=lambda one: (begins[one["lane"]], one["part"]))
     right = {
-        "clock_source": min((one["source"] for one in told), key=ANCHOR_SOURCES.index),
+        "clock_source": min((one["source"] for one in told), key=claims.trust),
         "utc_uncertainty_ns": None if None in bounds else max(bounds),
         "start_utc_ns": _utc_ns(first["mapping"]["knots"], final["start_boot_ns"]),
     }

@@ -114,6 +114,5 @@ def _lost(lost: dict[str, Any]) -> str:
 
 
 def _quality(told: dict[str, Any]) -> str:
-    worst = f"worst lane {told['quality_min']:.4f} ({told['quality_min_lane'] or '-'})"
-    value = f"{told['quality']:.4f} {told['quality_basis']}"
-    return f"{value}, {worst}, at least {told['quality_lower']:.4f}"
+    value = f"{told['quality']:.4f} {told['quality_basis']}{words.worst(told)}"
+    return f"{value}, at least {told['quality_lower']:.4f}"

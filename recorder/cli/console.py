@@ -17,6 +17,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+#: The control characters of ISO 646 and 8859, but for the ends of lines and tabs.
+_CONTROLS = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}"
+)
 #: A pipe has no width; what is cut off there could not be found again.
 _PIPE_COLUMNS = 160
 _LOOKS = {
@@ -26,10 +30,17 @@ _LOOKS = {
 }  # fmt: skip
 
 
+class _PlainConsole(Console):
+    """What it prints may have been written by anybody, on any server: it steers no terminal."""
+
+    def render_str(self, text: str, *args: Any, **more: Any) -> Text:  # noqa: ANN401 - rich's own
+        return super().render_str(text.translate(_CONTROLS), *args, **more)
+
+
 def console() -> Console:
     """Return the console on stdout; brackets are what somebody wrote, and no markup."""
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return _PlainConsole(highlight=False, markup=False, emoji=False, width=width)
 
 
 def print_json(facts: Any) -> None:  # noqa: ANN401 - JSON

@@ -89,8 +89,7 @@ def _facts(record: Mapping[str, Any]) -> RenderableType:
     shown.add_row("duration", words.duration(record["duration_ns"]))
     shown.add_row(
         "quality",
-        f"{quality(record)}, worst lane {record['quality_min']:.4f}"
-        f" ({record['quality_min_lane'] or '-'}), at least {record['quality_lower']:.4f}",
+        f"{quality(record)}{words.worst(record)}, at least {record['quality_lower']:.4f}",
     )
     shown.add_row(
         "heartbeat",

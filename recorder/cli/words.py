@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _S_NS = 1_000_000_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -57,3 +61,15 @@ def size(size_bytes: float) -> str:
 def count(number: int | None) -> str:
     """Return a count with its thousands apart; a dash for none."""
     return "-" if number is None else f"{number:,}"
+
+
+def worst(quality: Mapping[str, Any]) -> str:
+    """Return what follows a quality: its worst lane, if it has one.
+
+    >>> worst({"quality_min": 0.8333, "quality_min_lane": "imu"})
+    ', worst lane 0.8333 (imu)'
+    >>> worst({"quality_min": 0.0, "quality_min_lane": ""})
+    ''
+    """
+    lane = quality["quality_min_lane"]
+    return f", worst lane {quality['quality_min']:.4f} ({lane})" if lane else ""

@@ -83,8 +83,9 @@ def no_check_of_place() -> contextlib.AbstractContextManager[None]:
 def no_cut_at_the_watermark() -> contextlib.AbstractContextManager[None]:
     """What a dead process left behind the watermark is taken for durable."""
 
-    def whole(water: Any, found: Any, lane: str) -> Any:
-        return [(path, path.stat().st_size) for path in found.segments(water.session_id, lane)]
+    def whole(water: Any, found: Any, lane: str, since: str = "") -> Any:
+        paths = found.segments(water.session_id, lane, since)
+        return [(path, path.stat().st_size) for path in paths]
 
     return replaced(
         (watermark.Watermark, "durable", whole),

@@ -167,9 +167,7 @@ SCENARIOS = (
             *(plug("gps"), records("gps", rows=100), pulse_device, has_pulses),
             records("gps", rows=400),
         ),
-        # While the line gets its discipline nobody fetches what comes, and what it held is gone:
-        # 2158 bytes in one play, six epochs.
-        lost={"gps": {"lost_absent": (0, 10), **LATE}},
+        lost={"gps": LATE},
         sensors={"gps": lambda folder: Gps(folder, drive(), pulse_ahead_ns=PULSE_AHEAD_NS)},
         settings=SETTINGS_PPS,
         shows=is_told_by_pulses,

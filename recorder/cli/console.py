@@ -11,11 +11,14 @@ import click
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.console import ConsoleOptions, RenderableType
 
 #: The control characters of ISO 646 and 8859, but for the ends of lines and tabs.
 _CONTROLS = dict.fromkeys(
@@ -33,8 +36,11 @@ _LOOKS = {
 class _PlainConsole(Console):
     """What it prints may have been written by anybody, on any server: it steers no terminal."""
 
-    def render_str(self, text: str, *args: Any, **more: Any) -> Text:  # noqa: ANN401 - rich's own
-        return super().render_str(text.translate(_CONTROLS), *args, **more)
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(one.text.translate(_CONTROLS), one.style)
 
 
 def console() -> Console:

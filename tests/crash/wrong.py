@@ -62,22 +62,26 @@ def no_check_of_place() -> contextlib.AbstractContextManager[None]:
         payload = self._slices(position + record.HEADER_BYTES, size)
         return fields if record.verifies(raw, fields, payload) else None
 
-    def in_segment(self: Any, offset: int) -> Any:
-        begin = offset + record.HEADER_BYTES
-        if begin > self._end:
-            return None
-        raw = self._window.get(offset, begin)
-        fields = record.unpack_fields(raw)
-        end = begin + fields[record.PAYLOAD_BYTES]
-        if not record.is_plausible(fields) or end > self._end:
-            return None
-        payload = self._window.get(begin, end)
-        return (fields, payload) if record.verifies(raw, fields, (payload,)) else None
-
     return replaced(
         (ring.RingReader, "_fields_at", in_ring),
-        (segment.SegmentReader, "_valid_at", in_segment),
+        (segment.SegmentReader, "_valid_at", valid_anywhere),
     )
+
+
+def valid_anywhere(
+    self: segment.SegmentReader, offset: int
+) -> tuple[tuple[Any, ...], memoryview] | None:
+    """Stand in for `SegmentReader._valid_at`: whatever has a right checksum is a record."""
+    begin = offset + record.HEADER_BYTES
+    if begin > self._end:
+        return None
+    raw = self._window.get(offset, begin)
+    fields = record.unpack_fields(raw)
+    end = begin + fields[record.PAYLOAD_BYTES]
+    if not record.is_plausible(fields) or end > self._end:
+        return None
+    payload = self._window.get(begin, end)
+    return (fields, payload) if record.verifies(raw, fields, (payload,)) else None
 
 
 def no_cut_at_the_watermark() -> contextlib.AbstractContextManager[None]:

@@ -9,13 +9,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from recorder import record
 from recorder.ring import RingReader
 from recorder.spool.recording import Recording
 from recorder.spool.recover import contents
 from recorder.spool.segment import SegmentReader
 from recorder.spool.segment_writer import SegmentWriter
 from recorder.spool.volume import Volume
+from tests.crash.wrong import valid_anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -60,19 +60,7 @@ def no_sync_of_directories() -> None:
 def no_check_of_epoch_and_position() -> None:
     """Take every record for one of this segment whose checksum matches."""
 
-    def valid_at(self: SegmentReader, offset: int) -> tuple[tuple[Any, ...], memoryview] | None:
-        begin = offset + record.HEADER_BYTES
-        if begin > self._end:
-            return None
-        raw = self._window.get(offset, begin)
-        fields = record.unpack_fields(raw)
-        end = begin + fields[record.PAYLOAD_BYTES]
-        if not record.is_plausible(fields) or end > self._end:
-            return None
-        payload = self._window.get(begin, end)
-        return (fields, payload) if record.verifies(raw, fields, (payload,)) else None
-
-    SegmentReader._valid_at = valid_at  # type: ignore[method-assign] # that is the point
+    SegmentReader._valid_at = valid_anywhere  # type: ignore[method-assign] # that is the point
 
 
 def no_cut_at_the_watermark() -> None:

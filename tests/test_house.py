@@ -192,9 +192,7 @@ def test_the_gate_is_the_command_that_developers_run() -> None:
     lines = [line for line in gate.read_text().splitlines() if line and not line.startswith("#")]
     assert gate.stat().st_mode & 0o111
     assert lines[:2] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."']
-    levels = lines[2].removeprefix("for level in ").removesuffix("; do").split()
-    assert levels[0] == "test"
-    assert any(line.startswith('\tmake "$level"') for line in lines)
+    levels = re.findall(r"^for level in (.*); do$", gate.read_text(), re.MULTILINE)[0].split()
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(levels) <= set(targets)
 

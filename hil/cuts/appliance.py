@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hil.scenarios.devices import Camera, Gps, Imu, drive
 from hil.scenarios.of_upload import GROUND, SETTINGS_LIVE
 from hil.vm.image import CONFIG, KEY_FILE
 from hil.vm.machine import Machine
-from hil.vm.ready import LANES
+from hil.vm.ready import LANES, PROJECT
 from recorder.configfile import load
 from tests.powercut.disk import check, mounted
 
@@ -42,9 +43,11 @@ max_bytes = 3145728
 CONFIGURED = SETTINGS_LIVE + ROLLING
 #: Behind a cut nothing is given up, nor rolled over.
 ROOMY = SETTINGS_LIVE + "[spool]\nfree_floor_bytes = 1048576\n"
-#: By the label that docs/pi.md tells the owner to give it: so `recorder-fsck` looks after it.
 LABEL = "recorder"
-WORDS = f"systemd.mount-extra=/dev/disk/by-label/{LABEL}:/var/lib/recorder:ext4:noatime"
+#: The line of /etc/fstab that docs/pi.md tells the owner of a partition to write.
+TOLD = re.compile(rf"^echo '(LABEL={LABEL} /var/lib/recorder ext4 .*)'", re.MULTILINE)
+#: How long that waits for the partition; an emulated machine finds its disks late.
+WAIT, PATIENT_WAIT = "x-systemd.device-timeout=15s", "x-systemd.device-timeout=300s"
 #: No lazy work of the file system's own in the log.
 FORMAT = (
     *("mkfs.ext4", "-q", "-F", "-L", LABEL, "-m", "0", "-J", "size=4"),
@@ -63,6 +66,16 @@ def configure(image: Image, settings: str) -> None:
     """Write the configuration with which an image boots from now on."""
     with mounted(image.disk, image.disk.parent / "root") as place:
         (place / CONFIG).write_text(settings)
+
+
+def give_partition(image: Image) -> None:
+    """Let an image mount a partition of the recorder's own, as docs/pi.md says."""
+    (line,) = TOLD.findall((PROJECT / "docs/pi.md").read_text())
+    with (
+        mounted(image.disk, image.disk.parent / "root") as place,
+        (place / "etc/fstab").open("a") as fstab,
+    ):
+        fstab.write(f"{line.replace(WAIT, PATIENT_WAIT)}\n")
 
 
 def make_disk(place: Path) -> None:
@@ -101,7 +114,7 @@ def booted(image: Image, more: Sequence[str], folder: Path) -> Iterator[Bench]:
     """Boot a machine with a disk for the spool and all sensors plugged in."""
     sensors = {"gps": Gps(folder, drive()), "imu": Imu(folder), "camera": Camera()}
     with (
-        Machine(image, more, WORDS) as machine,
+        Machine(image, more) as machine,
         contextlib.closing(Bench(machine, sensors, folder)) as bench,
     ):
         machine.boot(lambda: bench.plug(*LANES))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil.cuts import write_log
 from hil.cuts.account import Found, look
-from hil.cuts.appliance import CONFIGURED, ROOMY, configure, opened
+from hil.cuts.appliance import CONFIGURED, ROOMY, configure, give_partition, opened
 from hil.cuts.drive import Drive, moments
 from recorder.spool.spool import Spool
 from tests.powercut.recovery import apart, reboot
@@ -37,6 +37,7 @@ class Driven:
     def __init__(self, folder: Path, image: Image) -> None:
         self.folder, self.image = folder, image
         self.drive = Drive(folder)
+        give_partition(image)
         configure(image, CONFIGURED)
         self.drive.run(image, RECORDED_S)
         configure(image, ROOMY)

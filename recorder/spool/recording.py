@@ -35,14 +35,13 @@ class Recording:
     Args:
         spool: where it lies.
         session: its record; kept up to date here.
-        log: its journal.
         segment_bytes: size at which segments are sealed.
     """
 
-    def __init__(self, spool: Spool, session: Session, log: Journal, segment_bytes: int) -> None:
+    def __init__(self, spool: Spool, session: Session, segment_bytes: int) -> None:
         self.spool = spool
         self.session = session
-        self._journal = log
+        self._journal = Journal(spool.journal_path(session.id), is_long=True)
         #: Segments that cannot be read, with the reason; they stay where they are.
         self.refused: list[str] = []
         folder = spool.session_dir(session.id)
@@ -53,7 +52,7 @@ class Recording:
                 folder / one.name,
                 raw_id,
                 one,
-                log,
+                self._journal,
                 segment_bytes=segment_bytes,
                 settled_boot_ns=settled,
             )
@@ -88,7 +87,7 @@ class Recording:
         folder = spool.session_dir(session.id)
         draft.parent.rename(folder)
         sync_directory(folder.parent)
-        return cls(spool, session, Journal(spool.journal_path(session.id)), segment_bytes)
+        return cls(spool, session, segment_bytes)
 
     @classmethod
     def resume(
@@ -114,7 +113,7 @@ class Recording:
         """
         told = session.lanes
         session.lanes = [_blank(one) for one in told]
-        self = cls(spool, session, Journal(spool.journal_path(session.id)), segment_bytes)
+        self = cls(spool, session, segment_bytes)
         try:
             is_this_boot = is_of_this_boot(session)
             self._take_up(told, water, is_this_boot=is_this_boot, is_afresh=is_afresh)

@@ -37,7 +37,7 @@ class Timekeeper:
     """
 
     def __init__(self, path: Path, *, is_feeding: bool) -> None:
-        self.journal = Journal(path)
+        self.journal = Journal(path, is_long=True)
         self._is_feeding = is_feeding
         self._anchors = [Anchor(**one) for one in self.journal.entries]
         #: Those that are not in the journal yet.

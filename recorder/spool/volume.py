@@ -33,6 +33,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _LIBC.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _BEGIN, _WAIT = 2, 1 | 2 | 4
+_KEEP_SIZE = 1
 _ZEROS = bytes(65_536)
 #: What a disk says that takes no more, and means nothing worse.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -172,14 +173,33 @@ def allocate(file: int, size_bytes: int, *, is_written: bool) -> None:
         is_written: write the zeros too. Then what is written over them changes no metadata, and a
             commit is the blocks and one flush; it costs the length once more.
     """
-    if _LIBC.fallocate(file, 0, 0, size_bytes):
-        code = ctypes.get_errno()
-        if code not in FULL | _CANNOT:
-            raise OSError(code, os.strerror(code))
-    elif is_written:
+    if _take(file, 0, 0, size_bytes) and is_written:
         # The same few pages again and again: so much fresh memory costs ten times the writing.
         for offset in range(0, size_bytes, len(_ZEROS)):
             os.pwrite(file, _ZEROS[: size_bytes - offset], offset)
+
+
+def allocate_ahead(file: int, end_bytes: int, size_bytes: int) -> None:
+    """Give a file blocks behind its end, and leave its length: what is appended there takes none.
+
+    Only a help, like `allocate`. Cutting the file at its end gives back what was not used.
+
+    Args:
+        file: its descriptor.
+        end_bytes: its length.
+        size_bytes: of the blocks.
+    """
+    _take(file, _KEEP_SIZE, end_bytes, size_bytes)
+
+
+def _take(file: int, mode: int, offset: int, size_bytes: int) -> bool:
+    """Take blocks for a file; tell whether the file system could and had them."""
+    if not _LIBC.fallocate(file, mode, offset, size_bytes):
+        return True
+    code = ctypes.get_errno()
+    if code not in FULL | _CANNOT:
+        raise OSError(code, os.strerror(code))
+    return False
 
 
 def syncfs(file: int) -> None:

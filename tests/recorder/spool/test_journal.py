@@ -103,6 +103,23 @@ def test_a_line_that_the_disk_did_not_take_costs_no_other_line(
     assert [one["entry"] for one in journal.read(path)] == ["before", "behind"]
 
 
+def test_a_long_journal_takes_blocks_ahead_and_gives_back_what_it_did_not_use(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal"
+    log = Journal(path, is_long=True)
+    taken = set()
+    for number in range(2000):
+        log.append({"entry": "line", "number": number})
+        taken.add(path.stat().st_blocks)
+    assert len(taken) == 2, "a line took blocks of its own"
+    assert max(taken) * 512 > path.stat().st_size
+    log.close()
+    # A page at most more than its lines need.
+    assert path.stat().st_blocks * 512 < path.stat().st_size + 8192
+    assert [one["number"] for one in journal.read(path)] == list(range(2000))
+
+
 def test_an_absent_journal_is_empty(tmp_path: Path) -> None:
     assert journal.read(tmp_path / "none") == []
     assert journal.first(tmp_path / "none") is None

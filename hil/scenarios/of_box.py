@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from hil.scenarios.boot import Boot
 from hil.scenarios.of_gps import LATE
 from hil.scenarios.of_imu import LONG
 from hil.scenarios.scenario import (
@@ -34,8 +35,6 @@ KILL_SPOOL = (
     "systemctl kill --signal=KILL recorder-spool;"
     " while sleep 1; do systemctl -q is-active recorder-spool && break; done"
 )
-#: The journal's own clock: seconds since the kernel began.
-STARTED = "journalctl --no-pager -o short-monotonic -u 'recorder*' | grep -E 'Started|announced'"
 MOST_OFF_NS = 1_000_000_000
 
 
@@ -54,13 +53,9 @@ def knew_the_time(recording: Recording, bench: Bench) -> None:
     assert session.start_utc_ns is not None
     right_ns = row.values["utc_ns"] - (row.boot_ns - begun_ns)
     assert abs(session.start_utc_ns - right_ns) < MOST_OFF_NS, session.clock_source
-    firsts = {lane: recording.ledger(lane).first_boot_ns or 0 for lane in ALL}
-    bench.told.append(
-        "kernel's start to first sample: "
-        + ", ".join(f"{lane} {first_ns / 1e9:.1f} s" for lane, first_ns in firsts.items())
-    )
+    firsts_ns = [recording.ledger(lane).first_boot_ns or 0 for lane in ALL]
+    bench.told += Boot.of(bench.machine, min(firsts_ns) / 1e9).tells()
     bench.told.append(f"time by {session.clock_source}")
-    bench.told += bench.machine.run(STARTED).splitlines()
 
 
 def knew_spans(recording: Recording, bench: Bench) -> None:

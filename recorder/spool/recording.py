@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from recorder.ring import RingReader
     from recorder.spool.spool import Spool
     from recorder.time_model import TimeModel
+
+log = logging.getLogger(__name__)
 
 
 class Recording:
@@ -73,13 +76,13 @@ class Recording:
         draft = spool.draft_path
         spool.set_aside(draft.parent)
         try:
-            with contextlib.closing(Journal(draft)) as log:
-                log.append({"entry": "announced", "number": number})
-                log.append({"entry": "config", "config": config})
+            with contextlib.closing(Journal(draft)) as journal:
+                journal.append({"entry": "announced", "number": number})
+                journal.append({"entry": "config", "config": config})
                 for one in bases:
-                    log.append({"entry": "base", **one.to_dict()})
-                log.append(_entry(session))
-                log.sync()
+                    journal.append({"entry": "base", **one.to_dict()})
+                journal.append(_entry(session))
+                journal.sync()
         except OSError:
             # Its own, of a moment ago; tried twice a second, they would fill the disk.
             shutil.rmtree(draft.parent, ignore_errors=True)
@@ -198,6 +201,7 @@ class Recording:
         if is_waiting and any(one.stored for one in self.session.lanes):
             self.session.happen("first_sample")
             self.note_session()
+            log.info("session %s: its first samples are durable", self.session.id)
 
     def beat(self, model: TimeModel) -> None:
         """Journal a heartbeat: the whole record; durable with the next commit."""

@@ -11,8 +11,8 @@ import logging
 import math
 import os
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from drivers.base import TYPES
 from recorder import record
@@ -108,20 +108,23 @@ class Trigger:
     Args:
         rule: the rule.
         begun_boot_ns: when watching began: a lane's silence is reckoned from there at the earliest.
+        held_boot_ns: when it was last so, if it held as the process before left it; 0: it did not.
     """
 
-    def __init__(self, rule: Rule, begun_boot_ns: int) -> None:
+    def __init__(self, rule: Rule, begun_boot_ns: int, held_boot_ns: int = 0) -> None:
         self.rule = rule
-        self.holds = False
+        self.holds = held_boot_ns > 0
         self._begun_ns = begun_boot_ns
         self._since_ns: int | None = None
-        self._last_ns = 0
+        self._last_ns = held_boot_ns
         self._line: Line | None = None
         self._told = ""
 
     def look(self, newest: Newest, now_boot_ns: int) -> bool:
         """Look once; return whether the rule began to hold."""
         is_so = self._is_so(newest, now_boot_ns)
+        if is_so is None:
+            return False
         if is_so:
             self._last_ns = now_boot_ns
             self._since_ns = now_boot_ns if self._since_ns is None else self._since_ns
@@ -135,15 +138,22 @@ class Trigger:
             self.holds = is_so and now_boot_ns - since_ns >= self.rule.for_s * _S_NS
         return self.holds and not before
 
-    def _is_so(self, newest: Newest, now_boot_ns: int) -> bool:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rule and when it was last so, for the process that comes after this one."""
+        return {"rule": asdict(self.rule), "held_boot_ns": self._last_ns}
+
+    def _is_so(self, newest: Newest, now_boot_ns: int) -> bool | None:
+        """Tell whether it is so; None: the lane was not heard since watching began."""
         rule = self.rule
-        if rule.line:
-            return self._is_active()
-        if rule.present:
-            return os.path.lexists(rule.present)
+        if rule.line or rule.present:
+            return self._is_active() if rule.line else os.path.lexists(rule.present)
+        heard_ns = newest.heard_boot_ns(rule.lane)
+        quiet_ns = now_boot_ns - max(heard_ns, self._begun_ns)
+        is_silent = quiet_ns > (STALE_S if rule.silent_s is None else rule.silent_s) * _S_NS
+        if not heard_ns and not is_silent:
+            return None
         if rule.silent_s is not None:
-            heard_ns = max(newest.heard_boot_ns(rule.lane), self._begun_ns)
-            return now_boot_ns - heard_ns > rule.silent_s * _S_NS
+            return is_silent
         value = newest.value(rule.lane, rule.field, now_boot_ns)
         if value is None:
             return False

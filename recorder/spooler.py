@@ -138,6 +138,7 @@ class Spooler:
         while not stop.is_set():
             self.commit()
             self._triggers.act(self)
+            self._sign()  # which rules hold, right behind what was done for them
             next_ns = max(next_ns + self._pace.interval_ns, boot_ns())
             self._wait(stop, next_ns)
         self._notifier.stopping()
@@ -154,9 +155,8 @@ class Spooler:
 
     def _wait(self, stop: Stop, until_ns: int) -> None:
         while not stop.is_set() and (left_ns := until_ns - boot_ns()) > 0:
-            awaited = [stop.fileno(), self._commands.fileno()]
-            ready, _, _ = select.select(awaited, [], [], left_ns / 1e9)
-            if self._commands.fileno() in ready:
+            asked = self._commands.fileno()
+            if asked in select.select([stop.fileno(), asked], [], [], left_ns / 1e9)[0]:
                 self._commands.serve(functools.partial(answer, self))
 
     def commit(self) -> None:
@@ -268,6 +268,7 @@ class Spooler:
             "free_bytes": archive.free_bytes() if archive else None,
             "commits": self._pace.to_dict(),
             "wear": archive.spool.volume.wear() if archive else {},
+            "rules": self._triggers.holding(),
         }
         status.publish(self._config.spool.run_dir, "spool", facts)
         self._notifier.ping(self._trouble or words)

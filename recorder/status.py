@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from recorder.clock import boot_ns
+from recorder.clock import boot_id, boot_ns
 
 _FOLDER = "status"
 
@@ -22,12 +22,13 @@ def publish(run_dir: Path, process: str, facts: dict[str, Any]) -> None:
     Args:
         run_dir: the recorder's directory in memory.
         process: ``lane-<name>``, ``spool``, ``upload``.
-        facts: what it says; `pid` and `boot_ns` are added.
+        facts: what it says; `pid`, `boot_id` and `boot_ns` are added.
     """
     folder = run_dir / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{process}.{os.getpid()}"
-    draft.write_text(json.dumps({"pid": os.getpid(), "boot_ns": boot_ns(), **facts}))
+    when = {"pid": os.getpid(), "boot_id": boot_id().hex(), "boot_ns": boot_ns()}
+    draft.write_text(json.dumps({**when, **facts}))
     draft.replace(folder / f"{process}.json")
 
 

@@ -2,15 +2,19 @@
 
 Whether to record follows the rules when that changes, and only then: a person who stops a
 recording while a rule holds has stopped it until the rule has not held and holds again.
+
+Marks and new sessions are made when a rule begins to hold. Which of these rules hold stands in the
+process's life sign, so that the next process of this boot does not take them to begin once more.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recorder import orders
-from recorder.clock import boot_ns
+from recorder import orders, status
+from recorder.clock import boot_id, boot_ns
 from recorder.errors import RecorderError, SpoolError
 from recorder.rules import STALE_S, Newest, Trigger
 
@@ -32,7 +36,11 @@ class Triggers:
     def __init__(self, config: Config) -> None:
         now = boot_ns()
         self._newest = Newest([one.lane for one in config.rules if one.lane])
-        self._all = [Trigger(one, now) for one in config.rules]
+        left = _left_holding(config)
+        self._all = [
+            Trigger(one, now, next((at for rule, at in left if rule == asdict(one)), 0))
+            for one in config.rules
+        ]
         self._deciding = [one for one in self._all if one.rule.do == "record"]
         #: Values come with the first samples: until then a recording that was found goes on.
         self._settled_ns = now + round(STALE_S * 1e9)
@@ -41,6 +49,10 @@ class Triggers:
         self.is_recording = not self._deciding or any(
             one.look(self._newest, now) for one in self._deciding
         )
+
+    def holding(self) -> list[dict[str, Any]]:
+        """Return the rules that hold and whose beginning was acted upon, for the life sign."""
+        return [one.to_dict() for one in self._all if one.holds and one.rule.do != "record"]
 
     def look(self, ring: RingReader) -> None:
         """Keep what rules ask for of what was taken from a ring (see `Newest.look`)."""
@@ -85,6 +97,14 @@ class Triggers:
         """Let go of every line; may be called twice."""
         for one in self._all:
             one.close()
+
+
+def _left_holding(config: Config) -> list[tuple[dict[str, Any], int]]:
+    """Return which rules held when the process before ended, in this boot, and until when."""
+    sign = status.read(config.spool.run_dir, "spool") or {}
+    if sign.get("boot_id") != boot_id().hex():
+        return []
+    return [(one["rule"], one["held_boot_ns"]) for one in sign.get("rules", ())]
 
 
 def _has_disk(spooler: Spooler) -> bool:

@@ -255,9 +255,11 @@ class Yard:
 
     def turn(self, samples: int = 5) -> None:
         """One turn of the process's loop."""
-        self.producer.put(samples)
+        if samples:
+            self.producer.put(samples)
         self.spooler.commit()
         self.spooler._triggers.act(self.spooler)
+        self.spooler._sign()
 
     @property
     def ends(self) -> list[tuple[str | None, str]]:
@@ -365,6 +367,82 @@ def test_a_recording_that_was_left_running_goes_on_until_the_rules_can_tell(
     one.turn()
     assert one.spooler.recording is None
     assert one.ends == [("rule", "")]
+
+
+BLOW = Rule(do="mark", lane="imu", field="number", above=-1.0, label="blow")
+AWAY = Rule(do="mark", lane="imu", silent_s=0.5, label="away")
+
+
+def marked(one: Yard) -> list[str]:
+    """Return the labels of all marks, without those that only reach over from a session before."""
+    spool = Spool(one.config.spool_dir)
+    found = [each for one_id in spool.session_ids() for each in spool.entries(one_id)]
+    return [each["label"] for each in found if each["entry"] == "mark" and "session" not in each]
+
+
+def anew(one: Yard, *, is_killed: bool) -> None:
+    """End the process, or kill it, and begin the next one in the same boot."""
+    if not is_killed:
+        one.spooler.end("shutdown")
+    one.spooler.close()
+    one.spooler = Spooler(one.config)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_what_still_holds_when_the_process_starts_anew_is_no_second_event(
+    tmp_path: Path, yard: Any, is_killed: bool
+) -> None:
+    lost = Rule(do="mark", present=str(tmp_path / "flag"), label="flag")
+    one = yard(BLOW, AWAY, lost, Rule(do="new", present=str(tmp_path / "flag")))
+    (tmp_path / "flag").touch()
+    one.turn()
+    wait_until(lambda: (one.turn(0), "away" in marked(one))[1])
+    sessions = len(one.ends)
+    assert sorted(marked(one)) == ["away", "blow", "flag"]
+    anew(one, is_killed=is_killed)
+    for _ in range(3):
+        one.turn(0)  # no value so far: it cannot be told, and stays as it was
+    anew(one, is_killed=True)
+    begun = boot_ns()
+    wait_until(lambda: (one.turn(0), boot_ns() > begun + S)[1])
+    assert sorted(marked(one)) == ["away", "blow", "flag"]
+    assert len(one.ends) == sessions + (not is_killed)
+    one.turn(1)
+    assert sorted(marked(one)) == ["away", "blow", "flag"]
+
+
+def test_what_holds_again_after_it_was_over_is_marked_again_by_the_next_process(
+    tmp_path: Path, yard: Any
+) -> None:
+    flag = tmp_path / "flag"
+    one = yard(AWAY, Rule(do="mark", present=str(flag), label="flag"))
+    flag.touch()
+    wait_until(lambda: (one.turn(0), "away" in marked(one))[1])
+    one.turn(1)
+    flag.unlink()
+    one.turn(1)
+    anew(one, is_killed=True)
+    flag.touch()
+    wait_until(lambda: (one.turn(0), marked(one).count("away") == 2)[1])
+    assert sorted(marked(one)) == ["away", "away", "flag", "flag"]
+
+
+def test_rules_of_another_boot_or_of_another_wording_hold_no_more(
+    tmp_path: Path, yard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = tmp_path / "flag"
+    one = yard(Rule(do="mark", present=str(flag), label="flag"))
+    flag.touch()
+    one.turn()
+    changed = Rule(do="mark", present=str(flag), label="flag", keep_s=1.0)
+    one.config = dataclasses.replace(one.config, rules=[changed])
+    anew(one, is_killed=True)
+    one.turn()
+    assert marked(one) == ["flag"] * 2
+    monkeypatch.setattr("recorder.triggers.boot_id", lambda: bytes(16))
+    anew(one, is_killed=True)
+    one.turn()
+    assert marked(one) == ["flag"] * 3
 
 
 def test_the_real_processes_record_while_a_line_is_active(tmp_path: Path) -> None:

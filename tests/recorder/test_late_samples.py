@@ -80,6 +80,33 @@ def test_epochs_that_a_line_kept_and_gave_at_once_are_not_absent(has_numbers: bo
     assert (expected, absent + source) == (303, 1)
 
 
+def test_an_epoch_that_came_late_and_unreadable_stays_absent_and_on_time_is_the_sources() -> None:
+    one = booking()
+    one.sample(at(0, 0))
+    silent_until(one, 300)
+    for slot in range(1, 300):
+        if slot != 150:  # without its time nobody knows which epoch it was
+            one.sample(at(300, slot, late_slots=slot / 1e4))
+    for slot in range(300, 310):
+        if slot != 305:
+            one.sample(at(slot, slot))
+    assert counts(one) == (310, 1, 1)
+
+
+def test_samples_of_a_late_burst_that_are_told_as_broken_are_not_absent() -> None:
+    one = booking()
+    one.sample(at(0, 0))
+    silent_until(one, 300)
+    for slot in range(1, 300):
+        if slot == 150:
+            one.broken(1)
+        else:
+            one.sample(at(300, slot, late_slots=slot / 1e4))
+    for slot in range(300, 310):
+        one.sample(at(slot, slot))
+    assert (counts(one), one.state.losses.broken) == ((310, 0, 0), 1)
+
+
 def test_a_device_that_was_closed_and_counts_anew_fills_nothing() -> None:
     one = booking()
     one.sample(at(0, 0))

@@ -181,7 +181,9 @@ def _timed(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
         "utc_uncertainty_ns": None if None in bounds else max(bounds),
     }
     lane, first = min(sent, key=lambda one: (one[0]["first_boot_ns"], one[1].part))
-    if not any(lane[key] for key in EQUATIONS["stored"][2:]):
+    # A lane that began before may have been refused, or given up: its first row is not here.
+    is_first = lane["first_boot_ns"] == min(one["first_boot_ns"] for one in begins.values())
+    if is_first and not any(lane[key] for key in EQUATIONS["stored"][2:]):
         right["start_utc_ns"] = first.first_ns
     for key, value in right.items():
         if record[key] != value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from recorder.uploader import upload_once
 from tests.crash.replacing import replaced
 from tests.recorder.building import PERIOD_NS
 from tests.recorder.steered import Bench, bench
-from tests.recorder.upload.made import Drive
+from tests.recorder.upload.made import GPS, IMU, Drive
 
 Record = dict[str, Any]
 #: What is a matter of the moment, and nobody else knows.
@@ -236,6 +237,22 @@ def forging(change: dict[str, Any]) -> Any:
         return Forged(terminal_record(*arguments))
 
     return replaced((planner, "terminal_record", forged))
+
+
+def test_a_recording_whose_first_lane_the_server_refused_is_equal_at_both_ends(
+    tmp_path: Path, station: GroundStation
+) -> None:
+    imu = dataclasses.replace(IMU, ontology="NoSuchThing", on_error="ignore")
+    drive = Drive(tmp_path, (GPS, imu))
+    drive.recording.close()
+    drive.random.seed(2000)
+    drive.begin()
+    drive.tell_time()
+    drive._put(imu, [bytes(120)], 10, drive.start_ns)
+    drive.gps(30)
+    drive.end()
+    assert upload_once(drive.config(station.url)).done == [drive.id]
+    assert judged(drive, station) == ([], [])
 
 
 @pytest.mark.parametrize("key", FINAL)

@@ -35,6 +35,17 @@ from tests.recorder.export.test_export import (
 
 UTC_NS = 1_700_000_000_000_000_000
 __all__ = ["recorder"]
+#: What Foxglove's own schemas ask of a message (github.com/foxglove/foxglove-sdk, 2026-08-17).
+_STAMPED = {"timestamp", "frame_id"}
+REQUIRED = {
+    "foxglove.CompressedImage": {*_STAMPED, "data", "format"},
+    "foxglove.CompressedVideo": {*_STAMPED, "data", "format"},
+    "foxglove.LocationFix": {
+        *(*_STAMPED, "latitude", "longitude", "altitude"),
+        *("position_covariance", "position_covariance_type"),
+    },
+    "foxglove.Log": {"timestamp", "level", "message", "name", "file", "line"},
+}
 
 
 def exported(one: Recorder, out: Path) -> Path:
@@ -54,6 +65,7 @@ def read(path: Path) -> dict[str, list[tuple[int, int, Any]]]:
             described = json.loads(schema.data)
             assert described["title"] == schema.name
             fits(plain, described)
+            assert plain.keys() >= REQUIRED.get(schema.name, {"timestamp"})
             assert message.log_time == message.publish_time
             row = message.log_time, message.sequence, plain
             found.setdefault(channel.topic, []).append(row)

@@ -187,7 +187,7 @@ class Spooler:
             self._begin(archive)
         for ring in self._in_order():
             self._take(ring, archive.recording)
-            self._triggers.look(ring)
+        self._triggers.look(self._rings)
         archive.commit()
         for ring in self._rings:
             ring.free(ring.position)

@@ -19,6 +19,8 @@ from recorder.errors import RecorderError, SpoolError
 from recorder.rules import STALE_S, Newest, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from recorder.config import Config, Rule
     from recorder.orders import Spooler
     from recorder.ring import RingReader
@@ -34,7 +36,7 @@ class Triggers:
     """
 
     def __init__(self, config: Config) -> None:
-        now = boot_ns()
+        self._looked_ns = now = boot_ns()
         self._newest = Newest([one.lane for one in config.rules if one.lane])
         left = _left_holding(config)
         self._all = [
@@ -54,9 +56,11 @@ class Triggers:
         """Return the rules that hold and whose beginning was acted upon, for the life sign."""
         return [one.to_dict() for one in self._all if one.holds and one.rule.do != "record"]
 
-    def look(self, ring: RingReader) -> None:
-        """Keep what rules ask for of what was taken from a ring (see `Newest.look`)."""
-        self._newest.look(ring)
+    def look(self, rings: Iterable[RingReader]) -> None:
+        """Keep what rules ask for of what was taken from the rings (see `Newest.look`)."""
+        self._looked_ns = boot_ns()
+        for one in rings:
+            self._newest.look(one)
 
     def act(self, spooler: Spooler) -> None:
         """Look at every rule, and do what they ask for; what cannot be done is logged.
@@ -65,7 +69,7 @@ class Triggers:
         """
         if not _has_disk(spooler):
             return
-        now = boot_ns()
+        now = self._looked_ns  # a commit may take seconds: it makes no lane silent, no value old
         began = [one.rule for one in self._all if one.look(self._newest, now)]
         if self._deciding:
             self._decide(spooler, now)

@@ -61,6 +61,8 @@ def standing(spool: Spool, session_id: str, entries: Sequence[dict[str, Any]]) -
         gone = evicted[one.name] - one.lost_evicted
         if not session.state.is_terminal:
             settle(one, told.delivered(one.name), evicted[one.name])
+            # The record speaks of its heartbeat, and the server may hold what was stored since.
+            one.delivered, one.pending = one.delivered + min(one.pending, 0), max(one.pending, 0)
         elif gone:
             given_up[one.name] = gone
             one.delivered -= gone

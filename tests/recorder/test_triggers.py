@@ -427,6 +427,28 @@ def test_what_holds_again_after_it_was_over_is_marked_again_by_the_next_process(
     assert sorted(marked(one)) == ["away", "away", "flag", "flag"]
 
 
+def test_a_commit_that_takes_a_minute_makes_no_lane_silent_and_no_value_old(
+    tmp_path: Path, yard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = yard(AWAY, Rule(do="record", lane="imu", field="number", above=-1.0))
+    one.turn()
+    assert one.spooler.recording is not None
+    one.spooler._triggers._settled_ns = 0
+    ahead_ns = [0]
+    monkeypatch.setattr("recorder.triggers.boot_ns", lambda: boot_ns() + ahead_ns[0])
+    commit = one.spooler.archive.commit
+
+    def slowly() -> None:
+        commit()
+        ahead_ns[0] = 60 * S
+
+    monkeypatch.setattr(one.spooler.archive, "commit", slowly)
+    one.turn()
+    assert ahead_ns == [60 * S]
+    assert marked(one) == []
+    assert one.spooler.recording is not None
+
+
 def test_rules_of_another_boot_or_of_another_wording_hold_no_more(
     tmp_path: Path, yard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from recorder import config as settings
 from recorder import record, status
+from recorder.cli.sources import from_spool
 from recorder.clock import anchor_now, boot_id
 from recorder.columns import BATCH_BYTES
 from recorder.ground import GroundStation
@@ -77,6 +78,23 @@ def _sequence(url):
     with MosaicoClient.connect_url(url) as client:
         (name,) = client.sequences()
     return name
+
+
+def test_what_was_stored_and_sent_since_the_heartbeat_is_told_with_the_next_one(
+    drive, station, uploading
+):
+    age(drive, 10)
+    drive.tell_time()
+    drive.imu(20)
+    drive.beat()
+    drive.imu(20)
+    drive.commit()
+    drain(uploading(part_s=1.0))
+    assert sum(topics(station.url).values()) == 400
+    *_, shown = from_spool(drive.spool)
+    (told,) = [one for one in shown["lanes"] if one["name"] == "imu"]
+    assert (told["stored"], told["delivered"], told["pending"]) == (200, 200, 0)
+    assert (shown["ledger_ok"], shown["quality"]) == (True, 1.0)
 
 
 def test_nothing_beyond_the_watermark_is_sent(drive, station, uploading):

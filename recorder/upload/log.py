@@ -5,14 +5,15 @@ may have happened on the server, and asks. Entries, by ``entry``:
 
     sequence   the name of the sequence on the server, before it is made, and the server's URL
     opened     a writing session of the server: its uuid, which the server never tells again
-    planned    a part (`recorder.upload.parts`)
+    planned    a part (`recorder.upload.parts`); once more with the same number: what was left of it
+               in the spool when it was to be sent
     created    a part's topic exists: its name, its uuid, its writing session
     putting    its one stream is about to begin
     put_ok     the server was asked and holds the whole part: first and last `timestamp_ns`, the
                digest of its content, and how many rows were too large for the server
     receipt    as put_ok, and nothing can take it back: the spool may free the segments
     abandoned  the topic broke and could not be deleted: its name is spent
-    dropped    the part's segments were given up before it was sent: it is planned anew
+    dropped    nothing of the part was left in the spool before it was sent
     parked     the server refused the part: it will not be sent, and why
     resumed    a person asked to try what was parked again
     sizes      how large a batch and a row may be, as refusals of larger ones taught
@@ -86,11 +87,11 @@ class UploadLog(UploadState):
         self._apply(whole)
 
     def plan(self, part: Part) -> Progress:
-        """Journal a new part; durable on return."""
+        """Journal a new part, or one anew; durable on return."""
         entry = part.to_entry()
         self._journal.record(entry)
         self._apply(entry)
-        return self.parts[-1]
+        return self.parts[part.id]
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -13,10 +13,14 @@ out. So it depends neither on batches nor on records nor on any library.
 Under recording pictures are passed over unread: they were written a moment ago, and whoever sends
 the part reads and verifies every record of it anyway (`Planner` says when, and what a damaged one
 costs).
+
+Whatever goes bad, or is given up, between the plan and the sending is left out (`what_is_left`):
+the part is planned once more without it, and only that is lost.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import struct
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.spool.reader import Stored
+    from recorder.upload.parts import Part
 
 _RUN = struct.Struct("<QQ")
 #: Pictures of which some need the ones before them; the field of their rows that tells.
@@ -147,6 +152,39 @@ def needs_former(found: Stored) -> bool:
     return False
 
 
+def what_is_left(part: Part, folder: Path, *, is_last: bool) -> Part | None:
+    """Return a part of a lane without what is gone since, or does not verify any more.
+
+    It keeps its number, its topic and its time, and so its place between its neighbours: what was
+    sent of them before and what comes behind them stays as it is.
+
+    Args:
+        part: as it was planned.
+        folder: where the lane's segments lie.
+        is_last: whether no part of the lane follows. Then it ends with the last record that is
+            left: the next one begins there. Else it goes on to where the next one begins.
+
+    Returns:
+        The part as it is to be sent, or None if nothing of it is left.
+    """
+    draft = Draft(part.device)
+    for piece in part.pieces:
+        begin = Point(piece.file, piece.begin)
+        for found in read_from([(folder / piece.file, piece.end)], begin):
+            draft.add(found)
+    if not draft.rows:
+        return None
+    return dataclasses.replace(
+        part,
+        # What was planned unread (see above) may have told a wrong number.
+        from_seqno=min(part.from_seqno, draft.from_seqno),
+        to_seqno=draft.to_seqno if is_last else part.to_seqno,
+        rows=draft.rows,
+        pieces=draft.pieces,
+        digest=draft.digest,
+    )
+
+
 class LaneWalk:
     """A walk over a lane's records that stops wherever a part is complete.
 
@@ -179,7 +217,7 @@ class LaneWalk:
         Args:
             segments: the lane's, in order, with the durable length of each.
             leaves_pictures: do not read pictures, nor verify records with one: whoever sends the
-                part does, and gives it up where one is damaged.
+                part does, and has it planned again where one is damaged.
 
         Returns:
             True if the part is complete and more lies behind it; else all was walked over.

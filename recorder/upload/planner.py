@@ -16,7 +16,7 @@ from recorder.upload.conclusion import terminal_record
 from recorder.upload.frozen import Frozen, is_restated
 from recorder.upload.naming import topic_path
 from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY, Part
-from recorder.upload.plan import LaneWalk
+from recorder.upload.plan import LaneWalk, what_is_left
 from recorder.upload.reissue import lines_of
 from recorder.upload.rows import lines_digest
 
@@ -78,9 +78,23 @@ class Planner:
             return None
         return self._own(SESSION_LOG)
 
-    def plan_anew(self, lane: str) -> None:
-        """Look at a lane's segments afresh: some of what was planned is gone."""
-        self._walks.pop(lane, None)
+    def plan_again(self, given_up: Progress, reason: str) -> None:
+        """Plan and journal a part without what the spool does not hold any more as it was.
+
+        Args:
+            given_up: the part; the server holds nothing of it.
+            reason: what is gone.
+        """
+        part = given_up.part
+        left = None
+        if not part.is_own:
+            is_last = self._log.of_lane(part.lane)[-1] is given_up
+            left = what_is_left(part, self._source.folder(part.lane), is_last=is_last)
+        if left is None:
+            self._log.note("dropped", part=part.id, reason=reason)
+            self._walks.pop(part.lane, None)
+        else:
+            self._log.plan(left)
 
     def own_lines(self, topic: str) -> list[Line]:
         """Return all rows of one of the recorder's own topics so far."""
@@ -94,7 +108,7 @@ class Planner:
         draft = walk.draft
         if is_trusted and draft.last_boot_ns > boot_ns():  # it must not be told by the mapping
             self._doubted.add(lane)
-            self.plan_anew(lane)
+            del self._walks[lane]
             return self._lane(lane)
         # A part of linked pictures ends before the next key frame, unless none comes any more.
         most_s = self._settings.part_s * (2 if draft.is_linked else 1)
@@ -107,11 +121,10 @@ class Planner:
         """Tell whether a lane's pictures are as they were written a moment ago.
 
         So half of what is read, and of the checksums, is saved under recording. One that is damaged
-        all the same costs the part that is sent with it: then the lane is looked at closely. So it
-        is where a record says of itself that it comes from the future.
+        all the same costs a second try of the part that is sent with it: then the lane is looked at
+        closely. So it is where a record says of itself that it comes from the future.
         """
-        dropped = {one.part.lane for one in self._log.parts if one.state == "dropped"}
-        return self._source.is_live and lane not in dropped | self._doubted
+        return self._source.is_live and lane not in self._log.thinned | self._doubted
 
     def _plan(self, part: Part) -> Progress:
         planned = self._log.plan(part)

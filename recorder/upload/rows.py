@@ -35,8 +35,8 @@ OWN_ONTOLOGY = "String"
 class GivenUpError(SpoolError):
     """A part's records are not in the spool any more as they were when it was planned.
 
-    Examples: a segment was evicted; bytes of it do not verify any more. The part is planned anew
-    from what is left.
+    Examples: a segment was evicted; bytes of it do not verify any more. The part is planned again
+    with what is left of it.
     """
 
 

@@ -200,10 +200,9 @@ class SessionUpload:
         try:
             delivery.deliver(due, self._content(client, part))
         except GivenUpError as error:
-            log.warning("%s; planned anew", error)
+            log.warning("%s; planned again without it", error)
             delivery.remove(due)
-            self.log.note("dropped", part=part.id, reason=str(error))
-            self._planner.plan_anew(part.lane)
+            self._planner.plan_again(due, str(error))
         except KeyRefusedError:
             raise
         except (RemoteRefusedError, UnmappableError) as error:

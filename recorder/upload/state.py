@@ -123,6 +123,8 @@ class UploadState:
         self.sizes = Sizes()
         self.told: set[str] = set()
         self.kept = ""
+        #: Lanes of which some went bad, or was given up, between plan and sending.
+        self.thinned: set[str] = set()
         for entry in entries:
             self._apply(entry)
 
@@ -131,7 +133,7 @@ class UploadState:
         if "part" in entry:
             self._check(kind, entry["part"])
         if kind == "planned":
-            self.parts.append(Progress(Part.from_entry(entry)))
+            self._plan(Part.from_entry(entry))
         elif "part" in entry:
             self._apply_to_part(kind, self.parts[entry["part"]], entry)
         else:
@@ -140,8 +142,16 @@ class UploadState:
     def _check(self, kind: str, part: int) -> None:
         """Refuse a journal that lost a part: what was said of it must not count for another."""
         planned = len(self.parts)
-        if part > planned or (part == planned) != (kind == "planned"):
+        if part > planned or (part == planned and kind != "planned"):
             raise DamagedError(f"the plan of part {planned} is missing")
+
+    def _plan(self, part: Part) -> None:
+        if part.id == len(self.parts):
+            self.parts.append(Progress(part))
+            return
+        again = self.parts[part.id]  # the names that were spent on it stay spent
+        again.part, again.state, again.topic_uuid, again.session = part, "planned", "", ""
+        self.thinned.add(part.lane)
 
     def _apply_to_session(self, kind: str, entry: dict[str, Any]) -> None:
         if kind == "sequence":
@@ -179,6 +189,8 @@ class UploadState:
             one.state, one.attempt, one.topic_uuid, one.session = state, 0, "", ""
 
     def _apply_to_part(self, kind: str, found: Progress, entry: dict[str, Any]) -> None:
+        if kind == "receipt" and entry["rows"] != found.rows:
+            raise DamagedError(f"what part {entry['part']} was sent as is missing")
         found.state = kind
         if kind == "abandoned":
             self.abandoned.append(entry["topic"])

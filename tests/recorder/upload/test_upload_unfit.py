@@ -137,8 +137,11 @@ def test_its_part_is_refused_and_counted_and_the_policy_decides_the_rest(
     assert differences(server_rows(station.url, name, "gps"), found.expected("gps")) == []
 
 
-def test_one_that_is_damaged_since_and_dropped_leaves_the_topics_of_all_others_alone(
-    drive, station, monkeypatch
+@pytest.mark.parametrize(
+    ("damaged", "held", "dropped"), [(1, 29, 0), (5, 25, 1)], ids=["the value", "all of it"]
+)
+def test_one_that_is_damaged_since_is_sent_without_what_is_and_leaves_all_others_alone(
+    drive, station, monkeypatch, damaged, held, dropped
 ):
     create = MosaicoClient.create_topic
 
@@ -156,19 +159,21 @@ def test_one_that_is_damaged_since_and_dropped_leaves_the_topics_of_all_others_a
     entries = journal.read(config.upload_dir / found.id)
     refused = {one["part"] for one in entries if one["entry"] == "parked"}
     (part,) = (one for one in entries if one["entry"] == "planned" and one["part"] in refused)
-    file, begin, *_ = part["pieces"][0]
+    ((file, begin, end, rows),) = part["pieces"]
     path = found.spool.session_dir(found.id) / "pack" / file
     content = bytearray(path.read_bytes())
-    content[begin + record.HEADER_BYTES] ^= 1
+    for number in range(damaged):
+        content[begin + number * (end - begin) // rows + record.HEADER_BYTES] ^= 1
     path.write_bytes(content)
 
     assert upload_once(config).done == [found.id]
     entries = journal.read(config.upload_dir / found.id)
-    assert [one["part"] for one in entries if one["entry"] == "dropped"] == [part["part"]]
-    held = {one["topic"]: one["rows"] for one in entries if one["entry"] == "receipt"}
+    gone = [one["part"] for one in entries if one["entry"] == "dropped"]
+    assert gone == [part["part"]] * dropped
+    topics = {one["topic"]: one["rows"] for one in entries if one["entry"] == "receipt"}
     with MosaicoClient.connect_url(station.url) as client:
         (name,) = client.sequences()
-        topics = known(client.describe_sequence(name)).topics
-    assert {one.locator.partition("/")[2]: one.row_count for one in topics} == held
-    assert sum(rows for topic, rows in held.items() if topic.startswith("pack")) == 25
+        there = known(client.describe_sequence(name)).topics
+    assert {one.locator.partition("/")[2]: one.row_count for one in there} == topics
+    assert sum(rows for topic, rows in topics.items() if topic.startswith("pack")) == held
     assert [one.wrong for one in verify_all(config, lambda _: None).values()] == [[]]

@@ -84,10 +84,10 @@ def _settle(
         one.too_large for one in parts if one.is_delivered
     )
     account.lost_evicted = sum(rows - planned[file] for file, rows in evicted.items())
-    # The spool counted what it found damaged; what went bad since shows in the sealed segments.
+    # What the spool found damaged it counted, and sealed the segment without it; what went bad
+    # since shows in the sealed segments.
     kept = {file: rows for file, rows in sealed.items() if file not in evicted}
-    gone = sum(max(rows - planned[file], 0) for file, rows in kept.items())
-    account.lost_crc = max(account.lost_crc, gone)
+    account.lost_crc += sum(max(rows - planned[file], 0) for file, rows in kept.items())
 
 
 def summary_metadata(log: UploadLog, facts: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from recorder.errors import DamagedError, RemoteRefusedError
 from recorder.mosaico import MosaicoClient
 from recorder.spool import journal
 from recorder.spool.receipts import covers, receipts
+from recorder.spool.recording import Recording
 from recorder.spool.segment import SegmentReader
 from recorder.upload.state import UploadState
 from recorder.uploader import upload_once, verify_all
@@ -44,6 +45,14 @@ def spoil(drive, *which):
         path.write_bytes(raw)
     assert len(lost) == BURST * len(which)
     return lost
+
+
+def take_over(drive):
+    """Let the spool's process die, and another find the recording and end it."""
+    drive.recording.close()
+    session = drive.spool.session(drive.id)
+    drive.recording = Recording.resume(drive.spool, session, 65_536, None)
+    drive.recording.end("watchdog", is_destination=False)
 
 
 def entries(config, drive, kind):
@@ -142,6 +151,19 @@ def test_what_goes_bad_when_only_the_answer_was_missing_is_on_the_server_and_not
     spoil(recorded, 3)
     assert upload_once(config).done == [recorded.id]
     check(recorded, config, station.url, set())
+
+
+def test_what_the_spool_found_damaged_and_what_goes_bad_later_are_both_counted(drive, station):
+    drive.tell_time()
+    drive.imu(3 * RECORDS)
+    drive.beat()
+    lost = spoil(drive, 7)
+    take_over(drive)
+    assert drive.recording.lanes["imu"].account.ledger.lost_crc == BURST
+    lost |= spoil(drive, 3, 15)
+    config = drive.config(station.url, part_s=PART_S)
+    assert upload_once(config).done == [drive.id]
+    check(drive, config, station.url, lost)
 
 
 def test_a_journal_that_lost_how_a_part_was_sent_in_the_end_is_refused(recorded, begun):

@@ -191,16 +191,19 @@ def _timed(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
 
 
 def _sequence(client: MosaicoClient, recording_id: str) -> SequenceInfo:
-    found = []
+    found: dict[str, SequenceInfo] = {}
+    replaced: set[str] = set()
     for name in client.sequences():
         info = client.describe_sequence(name)
         facts = info.user_metadata.get("recording") if info else None
         if info is not None and facts and str(facts["id"]).startswith(recording_id):
-            found.append(info)
+            found[name] = info
+            replaced |= {*facts.get("replaces", ())}
+    found = {name: one for name, one in found.items() if name not in replaced}
     if len(found) != 1:
         what = f"{len(found)} recordings begin" if found else "no recording begins"
         raise RemoteRefusedError(f"{what} with {recording_id!r}")
-    return found[0]
+    return next(iter(found.values()))
 
 
 def _texts(client: MosaicoClient, info: SequenceInfo, path: str) -> list[str]:

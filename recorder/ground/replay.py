@@ -83,6 +83,8 @@ class Slice:
 def find(client: MosaicoClient, wanted: str) -> SequenceInfo:
     """Find a recording by its id, by the beginning of it, or any sequence by its name.
 
+    Of one that was sent anew, by its id, the sequence that counts.
+
     Raises:
         RecorderError: there is not exactly one.
     """
@@ -90,8 +92,10 @@ def find(client: MosaicoClient, wanted: str) -> SequenceInfo:
     if by_name is not None:
         return by_name
     described = (client.describe_sequence(name) for name in client.sequences())
-    found = [one for one in described if one and _recording_id(one).startswith(wanted)]
-    found = [one for one in found if _recording_id(one)]
+    recordings = [one for one in described if one and _recording(one).get("id")]
+    found = [one for one in recordings if str(_recording(one)["id"]).startswith(wanted)]
+    replaced = {name for one in found for name in _recording(one).get("replaces", ())}
+    found = [one for one in found if one.name not in replaced]
     if len(found) != 1:
         raise RecorderError(
             f"{len(found) or 'no'} recordings begin with {wanted!r}; `recorder sessions` lists them"
@@ -99,9 +103,9 @@ def find(client: MosaicoClient, wanted: str) -> SequenceInfo:
     return found[0]
 
 
-def _recording_id(info: SequenceInfo) -> str:
+def _recording(info: SequenceInfo) -> dict[str, Any]:
     recording = info.user_metadata.get("recording")
-    return str(recording.get("id", "")) if isinstance(recording, dict) else ""
+    return recording if isinstance(recording, dict) else {}
 
 
 def sources(info: SequenceInfo, wanted: Sequence[str] = ()) -> list[Source]:

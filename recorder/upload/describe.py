@@ -1,11 +1,12 @@
 """What the server is told of a recording (its sequence's metadata) and of each topic.
 
 A sequence's ``recording`` holds `id`, `type`, `identifier`, `vehicle`, `boot_id`, `details`,
-`model`, `sources`, `predecessor`, `dependencies`, `dependencies_missing`, `start_ns` and `start`
-(UTC of the first sample as it was known when the upload began, or null), `clock_source` and
-`clock_uncertainty_ns` likewise (null: nobody vouches for the time), `heartbeat_s`, and for each
-lane the contract: `name`, `rate_hz`, `required`, `weight`. It can never be changed;
-`recorder/summary` has the rest.
+`model`, `sources`, `predecessor`, `dependencies`, `dependencies_missing`, `replaces` (other
+sequences of the same recording on this server, which do not count any more: it was sent anew),
+`start_ns` and `start` (UTC of the first sample as it was known when the upload began, or null),
+`clock_source` and `clock_uncertainty_ns` likewise (null: nobody vouches for the time),
+`heartbeat_s`, and for each lane the contract: `name`, `rate_hz`, `required`, `weight`. It can never
+be changed; `recorder/summary` has the rest.
 
 A topic has the lane's own metadata from the configuration at the top, and under ``recorder`` what
 we add: `part`, `lane`, `rows`, `digest`, `clock_source`, `clock_uncertainty_ns`, and for lanes
@@ -22,6 +23,8 @@ from recorder.columns import arrow_schema
 from recorder.upload.naming import legal_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recorder.clock import Mapping
     from recorder.schema import LaneSchema
     from recorder.session.session import Session
@@ -47,8 +50,16 @@ def start_utc_ns(session: Session, mapping: Mapping) -> int | None:
     return None if start is None else mapping.utc_ns(start)
 
 
-def sequence_metadata(session: Session, mapping: Mapping) -> dict[str, Any]:
-    """Return the metadata of a recording's sequence."""
+def sequence_metadata(
+    session: Session, mapping: Mapping, replaced: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the metadata of a recording's sequence.
+
+    Args:
+        session: the recording.
+        mapping: boot time to UTC.
+        replaced: names of sequences of it that do not count beside this one.
+    """
     start_ns = start_utc_ns(session, mapping)
     lanes = [
         {"name": one.name, "rate_hz": one.rate_hz, "required": one.required, "weight": one.weight}
@@ -66,6 +77,7 @@ def sequence_metadata(session: Session, mapping: Mapping) -> dict[str, Any]:
         "predecessor": session.predecessor,
         "dependencies": session.dependencies,
         "dependencies_missing": session.dependencies_missing,
+        "replaces": list(replaced),
         "start_ns": start_ns,
         "start": iso_utc(start_ns),
         "clock_source": mapping.source,

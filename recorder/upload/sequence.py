@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.clock import basic_utc
 from recorder.errors import RemoteRefusedError
 from recorder.upload.describe import sequence_metadata, start_utc_ns
-from recorder.upload.naming import sequence_name
+from recorder.upload.naming import abandoned_mark, sequence_name
 
 if TYPE_CHECKING:
     from recorder.clock import Mapping
@@ -40,7 +40,8 @@ def find_or_make(
         if client.describe_sequence(name) is None:
             if journal.sequence != name:
                 journal.note("sequence", name=name, server=server)
-            _make(client, name, sequence_metadata(session, mapping))
+            replaced = _earlier(client, journal, session.id)
+            _make(client, name, sequence_metadata(session, mapping, replaced))
         else:
             number += 1
             name = sequence_name(session.vehicle, start, session.id, number)
@@ -58,6 +59,25 @@ def remove(client: MosaicoClient, journal: UploadLog, session_id: str) -> None:
                 journal.note("kept", reason=str(refusal))
                 return
     journal.note("deleted")
+
+
+def give_up_earlier(client: MosaicoClient, journal: UploadLog, session_id: str) -> None:
+    """Say on each sequence that one sent anew replaces that nothing more comes there, and why.
+
+    What only they hold, since the spool had given it up, counts as evicted in the new one.
+    """
+    mark = abandoned_mark(session_id)
+    for name in _earlier(client, journal, session_id):
+        if not any(mark in one.text for one in client.notifications(name)):
+            client.notify(name, f"sent anew as {journal.sequence}, which counts {mark}")
+
+
+def _earlier(client: MosaicoClient, journal: UploadLog, session_id: str) -> list[str]:
+    """Return the other sequences of a recording that is sent anew; of any other there are none."""
+    if not journal.is_anew:
+        return []
+    named = [one for one in client.sequences() if session_id[:8] in one]
+    return [one for one in named if one != journal.sequence and _is_ours(client, one, session_id)]
 
 
 def _is_gone_on_with(client: MosaicoClient, journal: UploadLog, name: str, session_id: str) -> bool:

@@ -26,7 +26,7 @@ from recorder.upload.rows import (
     own_batches,
     part_lines,
 )
-from recorder.upload.sequence import find_or_make, remove
+from recorder.upload.sequence import find_or_make, give_up_earlier, remove
 from recorder.upload.state import receipt
 from recorder.upload.traffic import CapReachedError
 
@@ -293,6 +293,7 @@ class SessionUpload:
         self._know_sequence(client)
         conclusion.report_end(client, self.log)
         conclusion.close_sessions(client, self.log)
+        give_up_earlier(client, self.log, self.log.reissued_as or self.source.session_id)
         self._give_receipts(at_end=True)
         self.log.note("done", server=self._settings.server)
         log.info("session %s is on the server as %s", self.source.session_id, self.log.sequence)

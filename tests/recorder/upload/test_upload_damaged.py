@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from recorder.audit import audit_server
 from recorder.errors import RemoteAwayError
+from recorder.ground.observe import Address, Observer
+from recorder.ground.replay import find
 from recorder.mosaico import MosaicoClient
 from recorder.spool import journal
 from recorder.uploader import Asked, upload_once, verify_all
+from tests.known import known
 from tests.recorder.upload.made import differences, server_rows
 
 
@@ -59,5 +63,15 @@ def test_it_is_sent_anew_when_asked_and_nothing_is_taken_off_the_server(drive, c
         found = client.describe_sequence(begun)
         assert found is not None
         assert [one.row_count for one in found.topics] == [200]
+        told = known(client.describe_sequence(whole)).user_metadata["recording"]
+        assert (told["id"], told["replaces"]) == (drive.id, [begun])
+        (note,) = client.notifications(begun)
+        assert f"sent anew as {whole}" in note.text
+        assert client.notifications(whole) == []
+        assert find(client, drive.id[:8]).name == whole
+        assert audit_server(client, drive.id).all_differences == []
     assert differences(server_rows(station.url, whole, "imu"), drive.expected("imu")) == []
+    with Observer(Address(station.url)) as observer:
+        lives = {one.sequence: one.life for one in observer.recordings()}
+    assert lives == {begun: "abandoned", whole: "ended"}
     assert journal.contents(config.upload_dir / drive.id).damaged_lines == 0

@@ -269,4 +269,7 @@ def test_anew_takes_nothing_off_a_server_that_turns_out_to_be_the_same(drive, st
         assert second == f"{first}-2"
         assert sum(one.num_rows for one in client.read(f"{first}/gps")) == 9
         assert client.describe_topic(f"{second}/gps") is None
+        told = [known(client.describe_sequence(one)).user_metadata for one in (first, second)]
+        assert [one["recording"]["replaces"] for one in told] == [[], [first]]
+        assert [len(client.notifications(one)) for one in (first, second)] == [1, 1]
     assert differences(server_rows(station.url, second, "imu"), drive.expected("imu")) == []

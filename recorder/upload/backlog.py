@@ -237,6 +237,12 @@ class Backlog:
         damaged = {key: why for key, why in self._damaged.items() if self._is_asked(key)}
         return {**damaged, **troubled}
 
+    def utc_ns(self) -> int | None:
+        """Return what time it is now, if NTP or satellites told it to a recording of this boot."""
+        sources = (one.source for one in reversed(self._uploads.values()))
+        newest = next((one for one in sources if one.is_of_this_boot), None)
+        return newest.utc_ns() if newest is not None else None
+
     def size(self) -> tuple[int, int]:
         """Return rows and bytes of the spool that the server does not hold yet."""
         sizes = [one.backlog() for one in self]

@@ -19,8 +19,9 @@ may have happened on the server, and asks. Entries, by ``entry``:
     sizes      how large a batch and a row may be, as refusals of larger ones taught
     told       a note was left on the server, by its key
     anew       a person asked to send everything again, whatever a server got: no sequence that is
-               there already is gone on with, and the new one says which it replaces; with an `id`: the recording was abandoned, and is sent
-               under this one (`recorder.upload.reissue`)
+               there already is gone on with, and the new one names those that it replaces; with an
+               `id`: the recording was abandoned, and is sent under this one
+               (`recorder.upload.reissue`)
     over_cap   a person asked to send the session whatever the month's cap
     deleted    the sequence was taken off the server, as its policy is: all is sent anew, if ever
     kept       it should have been and could not be, and why

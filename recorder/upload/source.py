@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recorder.spool.spool import Spool
     from recorder.spool.watermark import Watermark
 
-#: An RTC is minutes off: a first fix is worth the wait.
+#: Nobody vouches for these. An RTC is minutes off, or decades: a first fix is worth the wait.
 _WORTH_WAITING = ("none", "rtc")
 #: Ends of a recording behind which its boot goes on, and may hear the time.
 _GOES_ON = ("roll_over", "operator", "rule", "watchdog")
@@ -53,7 +53,8 @@ class Source:
         #: Lengths of the sealed segments that are there, by name.
         self._sealed: dict[str, int] = {}
         self.session: Session = spool.session(session_id)
-        self._is_of_this_boot = self.session.boot_id == boot_id().hex()
+        #: Whether it was recorded since the machine was started.
+        self.is_of_this_boot = self.session.boot_id == boot_id().hex()
         self._anchors_tail = Tail(spool.anchors_path(self.session.boot_id))
         self.look(None)
 
@@ -131,7 +132,7 @@ class Source:
             not self.is_stopped
             and self._water is not None
             and self._water.session_id == self.session_id
-            and self._is_of_this_boot
+            and self.is_of_this_boot
         )
 
     def lanes(self) -> list[str]:
@@ -195,7 +196,7 @@ class Source:
 
         So the rows of the last seconds, behind the last anchor, are known as well as the others.
         """
-        if self.is_stopped or not self._is_of_this_boot:
+        if self.is_stopped or not self.is_of_this_boot:
             return self.model()
         if self._learns_time():
             self._model = None
@@ -224,6 +225,12 @@ class Source:
         written_ns = self._spool.journal_path(self.session_id).stat().st_mtime_ns
         return Anchor(self.session.announced_boot_ns, 0, written_ns, 0, "none")
 
+    def utc_ns(self) -> int | None:
+        """Return what time it is now, if the boot is this one and NTP or satellites told it."""
+        if not self.is_of_this_boot or (model := self.model()).source in _WORTH_WAITING:
+            return None
+        return model.utc_ns(boot_ns())
+
     def waits_for_time(self, most_s: float) -> bool:
         """Tell whether a better time may still come before anything is sent.
 
@@ -231,6 +238,6 @@ class Source:
         like the one that runs. Behind a shutdown, or in another boot, none comes any more.
         """
         is_over = self.is_stopped and self.session.end_reason not in _GOES_ON
-        if is_over or not self._is_of_this_boot or self.model().source not in _WORTH_WAITING:
+        if is_over or not self.is_of_this_boot or self.model().source not in _WORTH_WAITING:
             return False
         return boot_ns() - self.session.announced_boot_ns < most_s * 1e9

@@ -2,8 +2,11 @@
 
 The account is one small JSON file, ``upload/.traffic``: the month (UTC) and its bytes. What a part
 is going to need is booked, durably, before it is begun, and corrected when it has ended, so that a
-crash in between costs some of the month and never leads beyond the cap. The month only moves
-forward: a clock that falls back to 1970 does not begin an account anew.
+crash in between costs some of the month and never leads beyond the cap.
+
+Which month it is NTP or satellites say, never the system's clock alone, nor an RTC: a wrong one
+would give a month for nothing. Until they do, what is sent goes on the account as it is. An account
+of a month that has not come yet was begun by a wrong clock: it goes on as this month's.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from recorder import durable
 from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from recorder.config import Upload
@@ -37,10 +41,12 @@ class Traffic:
     Args:
         file: the account.
         settings: `monthly_bytes` and `most_bytes_per_s`.
+        utc_ns: returns what time it is, or None if neither NTP nor satellites told it.
     """
 
-    def __init__(self, file: Path, settings: Upload) -> None:
+    def __init__(self, file: Path, settings: Upload, utc_ns: Callable[[], int | None]) -> None:
         self._file = file
+        self._utc_ns = utc_ns
         self._cap_bytes = settings.monthly_bytes
         self._most_bytes_per_s = settings.most_bytes_per_s
         self._month, self._bytes = _read(file)
@@ -95,11 +101,12 @@ class Traffic:
 
     def check(self, more_bytes: int, *, over_cap: bool) -> None:
         """Raise CapReachedError if so many more bytes do not fit in what is left of the month."""
-        self._turn()
+        is_known = self._turn()
         if self._cap_bytes and not over_cap and self._bytes + more_bytes > self._cap_bytes:
+            doubt = "" if is_known else "; no other month begins before NTP or GPS tells the time"
             raise CapReachedError(
                 f"{self._bytes} of upload.monthly_bytes, {self._cap_bytes}, are used in"
-                f" {self._month}, and {more_bytes} more do not fit"
+                f" {self._month or 'this month'}, and {more_bytes} more do not fit{doubt}"
             )
 
     def _pause_s(self, size_bytes: int) -> float:
@@ -110,10 +117,16 @@ class Traffic:
         self._free_s = begin_s + size_bytes / self._most_bytes_per_s
         return begin_s - now_s
 
-    def _turn(self) -> None:
-        month = time.strftime("%Y-%m", time.gmtime())
-        if month > self._month:
-            self._month, self._bytes = month, 0
+    def _turn(self) -> bool:
+        """Begin a new account if another month has come; return whether the time is known."""
+        utc_ns = self._utc_ns()
+        if utc_ns is None:
+            return False
+        month = time.strftime("%Y-%m", time.gmtime(utc_ns // 1_000_000_000))
+        if "" < self._month < month:
+            self._bytes = 0
+        self._month = month
+        return True
 
     def _save(self) -> None:
         facts = {"month": self._month, "bytes": self._bytes + self._booked_bytes}
@@ -121,7 +134,10 @@ class Traffic:
 
 
 def _read(file: Path) -> tuple[str, int]:
-    """Return the month and its bytes; an account that the disk damaged is begun anew."""
+    """Return the month and its bytes; an account that the disk damaged is begun anew.
+
+    The month is empty if none was known so far.
+    """
     try:
         stored = json.loads(file.read_bytes())
         return str(stored["month"]), int(stored["bytes"])

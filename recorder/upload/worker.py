@@ -21,6 +21,7 @@ from recorder.errors import (
 )
 from recorder.mosaico import MosaicoClient
 from recorder.service import Notifier, Stop, hold
+from recorder.system_time import ntp_anchor
 from recorder.upload.backlog import Asked, Backlog
 from recorder.upload.delivery import KeyRefusedError
 from recorder.upload.dependencies import DependencyUpload
@@ -81,7 +82,7 @@ class Uploader:
         self._progress = progress
         self.notifier = Notifier()
         self._lock = _hold(config)
-        self._traffic = Traffic(config.upload_dir / ".traffic", config.upload)
+        self._traffic = Traffic(config.upload_dir / ".traffic", config.upload, self._utc_ns)
         self.permit = None if asked else Permit(config.upload)
         self.backlog = Backlog(config, self._traffic, self._sending, asked)
         self._dependencies = DependencyUpload(config, self._traffic, self._sending)
@@ -206,6 +207,13 @@ class Uploader:
                 raise StoppedError("told to stop")
         if now_s >= self._next_sign_s:
             self.sign()
+
+    def _utc_ns(self) -> int | None:
+        """Return what time it is, or None if nobody vouches for it: for the month's account."""
+        utc_ns = self.backlog.utc_ns()
+        if utc_ns is None and (told := ntp_anchor()) is not None:
+            return told.utc_ns
+        return utc_ns
 
     def _sending(self, size_bytes: int, is_over_cap: bool) -> None:
         self.tick()

@@ -231,7 +231,7 @@ def test_the_uploader_forgets_what_was_removed_and_only_that(tmp_path: Path) -> 
         elsewhere.mkdir()
         for session_id in (first, second):
             (elsewhere / f"{session_id}-0").write_bytes(b"")
-        traffic = Traffic(one.config.upload_dir / ".traffic", Upload(mode="off"))
+        traffic = Traffic(one.config.upload_dir / ".traffic", Upload(mode="off"), lambda: None)
         backlog = Backlog(one.config, traffic, lambda *_: None, None)
         backlog.look()
         assert set(backlog.before) == {first, second}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import subprocess
@@ -17,6 +18,7 @@ from recorder.configfile import load
 from recorder.errors import ConfigError, RecorderError
 from recorder.ground import GroundStation
 from recorder.mosaico import MosaicoClient
+from recorder.record import Anchor
 from recorder.service import Stop
 from recorder.spool import journal
 from recorder.spool.pins import UNPIN, Pin
@@ -148,9 +150,21 @@ def test_what_was_sent_counts_through_restarts(drive, station):
     assert len(sequences(station.url)) == 2
 
 
-def traffic(folder, cap_bytes, pace=0):
+def utc_ns(month):
+    return calendar.timegm(time.strptime(month, "%Y-%m")) * 10**9
+
+
+def traffic(folder, cap_bytes, pace=0, month="2026-11"):
+    """Return the account as it is found in a month; an empty one: nobody vouches for the time."""
     upload = settings.Upload(monthly_bytes=cap_bytes, most_bytes_per_s=pace)
-    return Traffic(folder / ".traffic", upload)
+    now_ns = utc_ns(month) if month else None
+    return Traffic(folder / ".traffic", upload, lambda: now_ns)
+
+
+def send(one, size_bytes):
+    one.begin(size_bytes, over_cap=False)
+    one.add(size_bytes, over_cap=False)
+    one.end()
 
 
 def test_a_crash_in_the_middle_of_a_part_costs_what_was_booked(tmp_path):
@@ -181,12 +195,52 @@ def test_an_account_that_the_disk_damaged_is_begun_anew(tmp_path, content):
     assert traffic(tmp_path, 1000).month_bytes == 0
 
 
-def test_a_new_month_begins_a_new_account_and_a_clock_that_fell_back_does_not(tmp_path):
-    (tmp_path / ".traffic").write_text(json.dumps({"month": "2024-02", "bytes": 1000}))
-    traffic(tmp_path, 1000).begin(1000, over_cap=False)
-    (tmp_path / ".traffic").write_text(json.dumps({"month": "9999-12", "bytes": 1000}))
-    with pytest.raises(CapReachedError, match="9999-12"):
-        traffic(tmp_path, 1000).begin(1, over_cap=False)
+def test_a_new_month_begins_a_new_account(tmp_path):
+    send(traffic(tmp_path, 1000), 900)
+    assert traffic(tmp_path, 1000, month="2026-12").month_bytes == 0
+    send(traffic(tmp_path, 1000, month="2027-01"), 1000)
+
+
+def test_a_clock_that_nobody_vouches_for_begins_no_month(tmp_path):
+    send(traffic(tmp_path, 1000, month=""), 500)  # before any time was told
+    send(traffic(tmp_path, 1000), 100)
+    send(traffic(tmp_path, 1000, month=""), 400)
+    for month in ("", "2026-11"):
+        with pytest.raises(CapReachedError, match=r"1000 of .* are used in 2026-11"):
+            traffic(tmp_path, 1000, month=month).begin(1, over_cap=False)
+    with pytest.raises(CapReachedError, match="before NTP or GPS tells the time"):
+        traffic(tmp_path, 1000, month="").begin(1, over_cap=False)
+
+
+def test_a_month_that_has_not_come_is_forgotten_and_what_was_sent_in_it_counts(tmp_path):
+    (tmp_path / ".traffic").write_text(json.dumps({"month": "2099-05", "bytes": 700}))
+    one = traffic(tmp_path, 1000)
+    with pytest.raises(CapReachedError, match=r"700 of .* are used in 2026-11"):
+        one.begin(301, over_cap=False)
+    send(one, 300)
+    send(traffic(tmp_path, 1000, month="2026-12"), 1000)
+
+
+def test_the_month_is_that_of_the_receiver_and_not_of_the_systems_clock(drive, station):
+    record(drive)
+    config = drive.config(station.url, monthly_bytes=10_000_000)
+    account = config.upload_dir / ".traffic"
+    account.parent.mkdir()
+    account.write_text(json.dumps({"month": "2099-05", "bytes": 1_000_000}))
+    month_bytes = drained(config)["month_bytes"]
+    told = json.loads(account.read_text())
+    assert told["month"] == "2023-11"
+    assert 1_000_000 + 6 * 20_000 < told["bytes"] <= month_bytes < 2_000_000
+
+
+def test_without_a_receiver_the_month_is_that_of_ntp_if_there_is_one(drive, station, monkeypatch):
+    drive.imu(2)
+    drive.end()
+    config = drive.config(station.url, monthly_bytes=10_000_000)
+    anchor = Anchor(0, 0, utc_ns("2024-02"), 0, "ntp")
+    monkeypatch.setattr("recorder.upload.worker.ntp_anchor", lambda: anchor)
+    assert upload_once(config).done == [drive.id]
+    assert json.loads((config.upload_dir / ".traffic").read_text())["month"] == "2024-02"
 
 
 def test_the_pace_makes_each_batch_wait_for_the_ones_before(tmp_path):

@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from recorder import clock
-from tests.chaos.drive import LANES, Known, Recorded, give_up, make
+from tests.chaos.drive import LANES, Known, Recorded, damage, give_up, make
 from tests.chaos.live import live
 from tests.chaos.oracle import Allowed, judge_end
 from tests.chaos.processes import SilentError
@@ -58,6 +58,7 @@ EVENTS = {
     "key revoked": 1,
     "clock jump": 1,
     "segment given up": 1,
+    "record damaged": 2,
 }
 
 
@@ -213,8 +214,8 @@ class Backlog:
         scene.station()
         scene.give_key(self._key)
         scene.drain(DRAIN_S)
-        given_up = self._allowed.given_up
-        return judge_end(self._known, scene.ground, Allowed(scene.has_spent_names, given_up))
+        gone = self._allowed.gone
+        return judge_end(self._known, scene.ground, Allowed(scene.has_spent_names, gone))
 
     def _round(self) -> None:
         weights = [EVENTS[kind] for kind in self._faults]
@@ -283,7 +284,13 @@ class Backlog:
         session: Recorded = self._dice.choice(self._known.sessions)
         lane = self._dice.choice(LANES)
         rows = give_up(self._known.data, session, lane, self._dice.randint(0, 2))
-        self._allowed.given_up.setdefault((session.id, lane), set()).update(rows)
+        self._allowed.gone.setdefault((session.id, lane), set()).update(rows)
+
+    def _record_damaged(self) -> None:
+        session: Recorded = self._dice.choice(self._known.sessions)
+        lane = self._dice.choice(LANES)
+        rows = damage(self._known.data, session, lane, self._dice.random())
+        self._allowed.gone.setdefault((session.id, lane), set()).update(rows)
 
 
 def _toxic(dice: random.Random) -> Toxic:

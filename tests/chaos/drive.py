@@ -143,18 +143,21 @@ def give_up(data: Path, session: Recorded, lane: str, index: int) -> set[int]:
     return {number for one in records for number in range(one.seqno, one.seqno + one.rows)}
 
 
-def damage(data: Path, session: Recorded, lane: str, which: float) -> None:
-    """Spoil one byte in one record of a lane; nothing if the lane has none."""
+def damage(data: Path, session: Recorded, lane: str, which: float) -> set[int]:
+    """Spoil one byte in one record of a lane, if it has any; return the numbers of its rows."""
     paths = sorted((data / session.folder / lane).glob("*.seg"))
-    path = paths[int(which * len(paths))]
-    segment = read_segment(path)
+    segment = read_segment(paths[int(which * len(paths))]) if paths else None
     records = [one for one in segment.records if one.rows] if segment else []
     if not records:
-        return
+        return set()
     one = records[len(records) // 2]
-    raw = bytearray(path.read_bytes())
-    raw[one.offset + RECORD.size + len(one.payload) // 2] ^= 0x40
-    path.write_bytes(raw)
+    with paths[int(which * len(paths))].open("r+b") as file:  # others may read it meanwhile
+        at = one.offset + RECORD.size + len(one.payload) // 2
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 0x40]))
+    return set(range(one.seqno, one.seqno + one.rows))
 
 
 def make(folder: Path, seed: int) -> Known:

@@ -71,12 +71,12 @@ class Allowed:
 
     Args:
         spent_names: a key that may not delete was used: names may be spent, sessions left open.
-        given_up: rows of segments that were given up on the way, by session and lane: they may be
-            on the server or not.
+        gone: rows of segments that were given up on the way, and of records that were damaged, by
+            session and lane: they may be on the server or not.
     """
 
     spent_names: bool = False
-    given_up: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    gone: dict[tuple[str, str], set[int]] = field(default_factory=dict)
 
 
 def judge_end(known: Known, station: Path, allowed: Allowed) -> Verdict:
@@ -111,13 +111,13 @@ def _judge_session(
         manifest = whole[0].metadata["manifest"]
         counted = {one["topic"] for one in manifest["topics"]}
         # Of what was given up on the way perhaps only the server had the values.
-        unknown = None if any(one == session.id for one, _ in allowed.given_up) else ""
+        unknown = None if any(one == session.id for one, _ in allowed.gone) else ""
         _judge_commit_mark(sequence, whole[0], unknown, verdict)
         _judge_leftovers(sequence, whole[0], manifest["abandoned"], allowed, verdict)
         topics = [one for one in sequence.topics if one.path in counted or one is whole[0]]
-        _judge_rows(session, known.data, topics, allowed.given_up, verdict)
+        _judge_rows(session, known.data, topics, allowed.gone, verdict)
         left = [one for one in sequence.topics if one not in topics]
-        _judge_broken(session, known.data, left, allowed.given_up, verdict)
+        _judge_broken(session, known.data, left, allowed.gone, verdict)
         _judge_own_topics(session, known.data, topics, verdict)
         _judge_notes(session, sequence, whole[0].metadata["session"], verdict)
 
@@ -179,7 +179,7 @@ def _judge_rows(
     session: Recorded,
     data: Path,
     topics: list[StoredTopic],
-    given_up: dict[tuple[str, str], set[int]],
+    gone: dict[tuple[str, str], set[int]],
     verdict: Verdict,
 ) -> None:
     final = next(one for one in topics if one.lane == SUMMARY)
@@ -187,7 +187,7 @@ def _judge_rows(
     for lane in LANES:
         where = f"{session.id} {lane}"
         rows = [row for one in topics if one.lane == lane for row in one.rows()]
-        optional = given_up.get((session.id, lane), set())
+        optional = gone.get((session.id, lane), set())
         due = session.expected(data, lane, also=optional)
         missing = _compare(rows, due, optional, where, verdict)
         _judge_ledger(accounts[lane], len(rows), missing, where, verdict)
@@ -197,13 +197,13 @@ def _judge_broken(
     session: Recorded,
     data: Path,
     topics: list[StoredTopic],
-    given_up: dict[tuple[str, str], set[int]],
+    gone: dict[tuple[str, str], set[int]],
     verdict: Verdict,
 ) -> None:
     """Judge what is left of streams that broke: rows that were recorded, and no others."""
     for one in topics:
         rows = one.rows() if one.lane in LANES else []
-        optional = given_up.get((session.id, one.lane), set())
+        optional = gone.get((session.id, one.lane), set())
         due = _by_number(session.expected(data, one.lane, also=optional)) if rows else {}
         wrong = [row for row in rows if due.get(row["header.sample_counter"]) != row]
         verdict.foreign += len(wrong)
@@ -257,7 +257,8 @@ def _judge_ledger(
     verdict.demand(account["delivered"] == rows, f"{where}: {account['delivered']} told of {rows}")
     verdict.demand(account["stored"] == told, f"{where}: the ledger does not balance: {account}")
     verdict.demand(not account["pending"] and not lost["rejected"], f"{where}: {account}")
-    verdict.demand(lost["evicted"] >= missing, f"{where}: {missing} given up, told of {lost}")
+    is_told = lost["evicted"] + lost["crc"] >= missing
+    verdict.demand(is_told, f"{where}: {missing} given up or damaged, told of {lost}")
 
 
 def _judge_own_topics(

@@ -92,9 +92,10 @@ class Planner:
             left = what_is_left(part, self._source.folder(part.lane), is_last=is_last)
         if left is None:
             self._log.note("dropped", part=part.id, reason=reason)
-            self._walks.pop(part.lane, None)
         else:
             self._log.plan(left)
+        # Where the part ends may have been told by what is damaged: the walk goes on from what is.
+        self._walks.pop(part.lane, None)
 
     def own_lines(self, topic: str) -> list[Line]:
         """Return all rows of one of the recorder's own topics so far."""

@@ -20,6 +20,8 @@ from recorder.ground import GroundStation
 from recorder.mosaico import MosaicoClient, PutStream
 from recorder.service import Stop
 from recorder.spool import journal
+from recorder.spool.receipts import receipts
+from recorder.spool.segment import SegmentReader
 from recorder.uploader import Uploader, main
 from tests.known import known
 from tests.recorder.building import free_port, wait_until
@@ -242,6 +244,33 @@ def test_a_picture_that_is_damaged_under_recording_is_left_out_and_all_others_co
     assert len(lost) == 1
     whole = [one for one in expected if one["header.sample_counter"] not in lost]
     assert differences(found, whole) == []
+
+
+#: In a record's header: to the byte of 2^48 of its number, and to that of 256 of its length.
+IN_NUMBER, IN_LENGTH = 30, 37
+
+
+@pytest.mark.parametrize("place", [IN_NUMBER, IN_LENGTH])
+def test_a_header_that_is_damaged_at_a_parts_end_costs_its_own_picture_and_covers_no_other(
+    drive, station, uploading, place
+):
+    age(drive, 10)
+    drive.tell_time()
+    drive.camera(9, PICTURE_BYTES)
+    drive.beat()
+    (first, *_) = drive.spool.segments(drive.id, "camera")
+    with SegmentReader(first) as segment:
+        offset, head = [(offset, head) for offset, head, _ in segment.records() if head.rows][1]
+    flip(first, first.stat().st_size - offset - place)
+    uploader = uploading(part_bytes=3 * PICTURE_BYTES)  # two pictures, and what belongs to them
+    drain(uploader)
+    given = receipts(uploader._config.upload_dir / drive.id)
+    assert {(one.from_seqno, one.to_seqno, one.rows) for one in given} >= {(0, 1, 1), (1, 4, 2)}
+    drive.end()
+    drain(uploader)
+    whole = [one for one in drive.expected("camera") if one["header.sample_counter"] != head.seqno]
+    rows = server_rows(station.url, _sequence(station.url), "camera")
+    assert differences(rows, whole) == []
 
 
 def test_pictures_are_read_once_on_their_way_from_a_recording(

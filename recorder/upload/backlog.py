@@ -79,6 +79,8 @@ class Backlog:
         self._identity = identify(config)
         #: Ids of those that this box's twin recorded, before this card was copied from its.
         self._inherited: set[str] = set()
+        #: UTC minus CLOCK_BOOTTIME, once it was told in this boot.
+        self._utc_ahead_ns: int | None = None
         #: CLOCK_BOOTTIME at which the spool was looked at last.
         self.looked_boot_ns = 0
 
@@ -117,6 +119,7 @@ class Backlog:
         for session_id in self._spool.session_ids():
             if session_id not in self.done and session_id not in self.before:
                 self._look_at(self._spool, session_id, water)
+        self._learn_time()
         self.looked_boot_ns = looked_boot_ns
 
     def _look_at(self, spool: Spool, session_id: str, water: Watermark | None) -> None:
@@ -239,9 +242,15 @@ class Backlog:
 
     def utc_ns(self) -> int | None:
         """Return what time it is now, if NTP or satellites told it to a recording of this boot."""
+        return None if self._utc_ahead_ns is None else boot_ns() + self._utc_ahead_ns
+
+    def _learn_time(self) -> None:
         sources = (one.source for one in reversed(self._uploads.values()))
         newest = next((one for one in sources if one.is_of_this_boot), None)
-        return newest.utc_ns() if newest is not None else None
+        with contextlib.suppress(FileNotFoundError):  # it was removed just now
+            told = newest.utc_ns() if newest is not None else None
+            if told is not None:
+                self._utc_ahead_ns = told - boot_ns()
 
     def size(self) -> tuple[int, int]:
         """Return rows and bytes of the spool that the server does not hold yet."""

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from drivers.base import Device, Driver, Field, Sample
 from recorder import config, record
 from recorder.clock import boot_id, boot_ns
+from recorder.lane import RING_BYTES
 from recorder.lane_state import LaneState
 from recorder.ring import RingReader, RingWriter
 from recorder.ring_files import attach
@@ -233,9 +234,10 @@ def assert_sound(spool: Path) -> None:
 
 
 class Numbered(Driver):
-    """A device that counts by the clock, whoever listens: what nobody read in time is gone.
+    """A device that counts by the clock, whoever listens: what it counted while closed is gone.
 
-    Its numbers are the truth that the recorder's books are held against.
+    Its numbers are the truth that the recorder's books are held against. While it is open it keeps
+    what nobody reads, as a serial port does, and gives it at the end.
     """
 
     kind = "numbered"
@@ -265,7 +267,7 @@ class Numbered(Driver):
         return Sample(at_ns, 1, [rows(number)], counter=number)
 
     def finish(self) -> Sequence[Sample]:
-        return ()
+        return list(iter(lambda: self.read(0), None))
 
     def close(self) -> None:
         return
@@ -281,7 +283,7 @@ class Machine:
             name="imu",
             driver=f"{__name__}:Numbered",
             options={"rate_hz": rate_hz, "origin_boot_ns": boot_ns()},
-            ring_bytes=spool.pop("ring_bytes", 262_144),
+            ring_bytes=spool.pop("ring_bytes", RING_BYTES),
         )
         session = config.Session(
             heartbeat_s=spool.pop("heartbeat_s", 1.0), roll_over_s=spool.pop("roll_over_s", 3600.0)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from recorder import command
-from recorder.clock import boot_id, system_anchor
+from recorder.booking import LATE_NS
+from recorder.clock import boot_id, boot_ns, system_anchor
 from recorder.errors import RecorderError
 from recorder.record import EVENT
 from recorder.ring import RingReader
@@ -27,6 +28,7 @@ from recorder.spool.spool import Spool
 from recorder.spooler import Spooler
 from recorder.time_model import TimeModel
 from tests.recorder.building import (
+    PERIOD_NS,
     Machine,
     Producer,
     assert_sound,
@@ -120,6 +122,25 @@ def test_a_spooler_killed_at_any_instant_costs_and_doubles_nothing(tmp_path: Pat
         total = killed(one, "spool", 12)
         assert total["lost_absent"] == total["lost_ring"] == total["lost_crc"] == 0
         assert len(sessions(one)) == 1  # the same session goes on
+
+
+def test_a_lane_told_to_end_while_it_is_held_up_brings_what_its_device_kept(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        one.start("spool")
+        lane = one.start("lane")
+        grows(one)
+        lane.send_signal(signal.SIGSTOP)
+        until_ns = boot_ns() + 3 * LATE_NS  # it is as late as that, by the clock
+        wait_until(lambda: boot_ns() > until_ns)
+        lane.send_signal(signal.SIGTERM)
+        lane.send_signal(signal.SIGCONT)
+        one.end("lane")
+        one.end("spool")
+        total = assert_whole(one)
+        assert total["lost_absent"] == 0
+        # In full: the device's last number is not older than the end.
+        end_ns = sessions(one)[0].lanes[0].last_boot_ns
+        assert end_ns > until_ns - PERIOD_NS
 
 
 def test_a_killed_lane_costs_what_the_device_counted_meanwhile(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Devices at full rate that count by the clock, whoever listens; their numbers are the truth.
 
 What they counted while nobody had them open is gone; while they are open they keep what nobody
-reads, and give it at the end. Nothing here is imported that a lane's process would not carry anyway.
+reads, and give it at the end. Nothing here is imported that a lane's process would not carry
+anyway.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.durable import replace, sync_directory
 from recorder.spool import journal
 from recorder.spool.names import epoch_of
+from recorder.spool.places import discard
 from recorder.spool.tail import HEARTBEAT
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _bury_for_good(folder: Path, stones: dict[int, dict[str, Any]]) -> None:
     for lane in {one["lane"] for one in stones.values()}:
         for one in stones.values():
             if one["lane"] == lane:
-                (folder / lane / one["file"]).unlink(missing_ok=True)
+                discard(folder / lane / one["file"])
         if (folder / lane).is_dir():
             sync_directory(folder / lane)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from recorder import durable
 from recorder.errors import DamagedError, SpoolError
-from recorder.spool.spool import listed
+from recorder.spool.places import listed
 
 # `hashlib` loads all of OpenSSL: 4 MB of memory for a process that digests a few small files. So
 # the interpreter's own is taken where it has one, as CPython's `random` does for the same reason.

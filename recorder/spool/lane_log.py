@@ -8,6 +8,7 @@ from recorder.clock import boot_ns
 from recorder.errors import DamagedError
 from recorder.spool.account import Account
 from recorder.spool.counts import Counts
+from recorder.spool.places import set_beside
 from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import HEAD_BYTES, SegmentHead
 from recorder.spool.segment_writer import SegmentWriter
@@ -113,7 +114,8 @@ class LaneLog:
 
     def _begin_segment(self, ring: RingReader, header: record.Header) -> None:
         self.seal()
-        if not self._directory.exists():
+        if not self._directory.is_dir():
+            set_beside(self._directory, is_folder=True)
             self._directory.mkdir()
             self.folders.add(self._directory.parent)
         if ring.schema.blob is None:
@@ -233,7 +235,7 @@ class LaneLog:
         if is_this_boot:
             # Perhaps they were made, and the process died before it synced them.
             made = (self._directory, *list(self._directory.parents)[:2])
-            self.folders |= {folder for folder in made if folder.exists()}
+            self.folders |= {folder for folder in made if folder.is_dir()}
         mine = [one for one in entries if one.get("lane") in {None, self.name}]
         for one in mine:
             if one["entry"] == "epoch":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.errors import DamagedError
 from recorder.spool.names import strangers_in
+from recorder.spool.places import discard, listed
 from recorder.spool.segment import read_head
-from recorder.spool.spool import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -34,8 +34,7 @@ def remove_evicted(spool: Spool, session_id: str, entries: Sequence[dict[str, An
     """Remove segments that have a tombstone: it was written, then the process died."""
     for one in entries:
         if one["entry"] == "evicted":
-            path = spool.session_dir(session_id) / one["lane"] / one["file"]
-            path.unlink(missing_ok=True)
+            discard(spool.session_dir(session_id) / one["lane"] / one["file"])
 
 
 def remove_undurable(spool: Spool, session_id: str, lane: str, kept: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from recorder.spool.endings import Endings
 from recorder.spool.journal import Journal, renew
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import Overflow
+from recorder.spool.places import discard
 from recorder.spool.reserve import RESERVE_BYTES, Reserve, proofs_of
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
@@ -159,7 +160,7 @@ class Room:
                         raise
                     return  # the disk has no room for it now; the next call tries again
             for path in one.leftovers:
-                path.unlink(missing_ok=True)
+                discard(path)
             one.leftovers.clear()
             del self._left[0]
 
@@ -229,8 +230,7 @@ class Room:
                     self._reserve.spend_on(functools.partial(journal.append, one))
                 journal.sync()
         for segment in segments:
-            folder = self.spool.session_dir(session_id) / segment.lane
-            (folder / segment.file).unlink(missing_ok=True)
+            discard(self.spool.session_dir(session_id) / segment.lane / segment.file)
         self._reserve.fill()
         self.stock.follow(session_id)
         self._tell(segments)

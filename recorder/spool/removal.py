@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recorder.durable import sync_directory
-from recorder.spool.spool import listed
+from recorder.spool.places import listed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,7 +37,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recorder import durable, service
 from recorder.clock import boot_id
@@ -46,8 +46,12 @@ from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.names import epoch_of, segments_in
+from recorder.spool.places import listed, set_beside
 from recorder.spool.segment import read_head
 from recorder.spool.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +98,9 @@ class Spool:
         """Open the spool, or make an empty one where there is none yet."""
         mark = directory / "FORMAT"
         for name in ("sessions", "boots", "aside", "gone"):
-            _set_beside(directory / name, is_folder=True)
+            set_beside(directory / name, is_folder=True)
         for name in ("FORMAT", "lock", "reserve", f"boots/{boot_id().hex()}/anchors"):
-            _set_beside(directory / name, is_folder=False)
+            set_beside(directory / name, is_folder=False)
         is_blank = mark.exists() and not mark.stat().st_size  # a power cut while it was made
         if not mark.exists() or (is_blank and not listed(directory / "sessions")):
             for name in ("sessions", "boots"):
@@ -141,12 +145,13 @@ class Spool:
 
     @classmethod
     def make_beside(cls, directory: Path) -> Spool:
-        """Open or make the spool; one of a newer format stays, and a fresh one goes beside it."""
-        try:
-            return cls.make(directory)
-        except SpoolFormatError as error:
-            log.warning("%s; recording into %s", error, _beside(directory))
-            return cls.make(_beside(directory))
+        """Open or make the spool; one of another format stays, and the next place is taken."""
+        places = _places(directory)
+        while True:
+            try:
+                return cls.make(next(places))
+            except SpoolFormatError as error:
+                log.warning("%s; it stays as it is, and recording goes on beside it", error)
 
     @classmethod
     def current(cls, directory: Path) -> Spool:
@@ -155,12 +160,15 @@ class Spool:
         Raises:
             SpoolError: there is none.
         """
-        try:
-            return cls(directory)
-        except SpoolFormatError:
-            if not (_beside(directory) / "FORMAT").exists():
-                raise
-            return cls(_beside(directory))
+        places = _places(directory)
+        place = next(places)
+        while True:
+            try:
+                return cls(place)
+            except SpoolFormatError:
+                place = next(places)
+                if not (place / "FORMAT").exists():
+                    raise
 
     def session_ids(self) -> list[str]:
         """Return the ids of all sessions, oldest first: by the running number in each journal.
@@ -256,32 +264,11 @@ class Spool:
         return [Anchor(**entry) for entry in journal.read(self.anchors_path(boot))]
 
 
-def _beside(directory: Path) -> Path:
-    return directory.with_name(directory.name + "-1")
-
-
-def _set_beside(path: Path, *, is_folder: bool) -> None:
-    """Move something out of a place where the spool needs a folder, or a file; it is kept."""
-    if not os.path.lexists(path) or (path.is_dir() if is_folder else path.is_file()):
-        return
-    names = (f"{path.name}-strange-{number}" for number in itertools.count(1))
-    place = next(one for one in map(path.with_name, names) if not os.path.lexists(one))
-    path.rename(place)
-    log.warning("%s: not the recorder's; moved to %s", path, place.name)
-
-
-def listed(folder: Path) -> list[Path]:
-    """Return what is in a folder; an absent one is empty.
-
-    `Path.glob` will not do: to it a folder that cannot be read is empty too.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        return []
+def _places(directory: Path) -> Iterator[Path]:
+    """Yield where a spool may lie: its directory, and those beside it, one after the other."""
+    yield directory
+    for number in itertools.count(1):
+        yield directory.with_name(f"{directory.name}-{number}")
 
 
 def _made(paths: list[Path]) -> tuple[int, str]:

@@ -92,7 +92,7 @@ def disk_bytes(path: Path) -> int | None:
     """Return how many bytes of the disk a file occupies, or None if it is not there."""
     try:
         return path.stat().st_blocks * _BLOCK_BYTES
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

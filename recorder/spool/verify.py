@@ -16,8 +16,9 @@ from recorder.spool.findings import LaneCheck, SessionCheck, SpoolCheck
 from recorder.spool.holes import Gap, explain
 from recorder.spool.leftovers import unknown
 from recorder.spool.names import segments_in
+from recorder.spool.places import listed
 from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
-from recorder.spool.spool import Spool, listed
+from recorder.spool.spool import Spool
 from recorder.spool.standing import standing
 
 if TYPE_CHECKING:

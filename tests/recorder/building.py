@@ -325,6 +325,12 @@ class Machine:
         found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return found
 
+    def is_at_work(self) -> bool:
+        """Tell whether what runs now, and not what was killed, gave its sign and has its device."""
+        spool, lane = self.sign("spool"), self.sign("lane-imu")
+        pids = {spool.get("pid"), lane.get("pid")}
+        return {one.pid for one in self.processes.values()} <= pids and lane["state"] == "running"
+
     def stored(self) -> int:
         """Return how many samples the spooler says it stored in the session that runs."""
         session = self.sign("spool").get("session")

@@ -18,7 +18,7 @@ import pytest
 from recorder import command
 from recorder.booking import LATE_NS
 from recorder.clock import boot_id, boot_ns, system_anchor
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, SpoolFormatError
 from recorder.record import EVENT
 from recorder.ring import RingReader
 from recorder.service import Stop
@@ -40,6 +40,10 @@ from tests.recorder.building import (
     shelf,
     wait_until,
 )
+
+#: 0.9 s at 2 kHz: full soon, and not once more by a busy machine at the very end, behind the last
+#: sample that is stored.
+RING_BYTES = 262_144
 
 
 def sessions(one: Machine) -> list[Any]:
@@ -78,6 +82,7 @@ def random_instant(dice: random.Random) -> None:
 
 
 def grows(one: Machine, by: int = 50) -> None:
+    wait_until(one.is_at_work)
     before = one.stored()
     wait_until(lambda: one.stored() >= before + by)
 
@@ -167,7 +172,7 @@ def test_both_killed_at_once_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_a_ring_that_overflows_while_nobody_reads_it_counts_exactly(tmp_path: Path) -> None:
-    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536) as one:
+    with machine(tmp_path, rate_hz=2000, ring_bytes=RING_BYTES) as one:
         one.start("spool")
         one.start("lane")
         grows(one)
@@ -338,7 +343,7 @@ def answer_of(spooler: Spooler, **request: Any) -> dict[str, Any]:
 def test_a_full_disk_costs_only_what_the_ring_counts_and_recording_goes_on(tmp_path: Path) -> None:
     # A soft limit on the size of files is the full disk: short writes, then an error, and nobody
     # needs to be root. It stands until it is lifted.
-    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536, segment_bytes=1 << 20) as one:
+    with machine(tmp_path, rate_hz=2000, ring_bytes=RING_BYTES, segment_bytes=1 << 20) as one:
         spool = one.start("spool")
         one.start("lane")
         grows(one)
@@ -391,14 +396,23 @@ def test_a_disk_without_a_single_free_block_stops_nothing_for_good(tmp_path: Pat
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_spool_of_a_newer_format_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "taken", [["spool"], ["spool", "spool-1"], ["spool", "spool-1", "spool-2"]]
+)
+def test_spools_of_newer_formats_stay_as_they_are_and_the_next_name_is_taken(
+    tmp_path: Path, taken: list[str]
+) -> None:
     one = Machine(tmp_path)
-    one.spool.mkdir(parents=True)
-    (one.spool / "FORMAT").write_text("edge-recorder spool 9\n")
+    for name in taken:
+        one.spool.with_name(name).mkdir(parents=True)
+        (one.spool.with_name(name) / "FORMAT").write_text("edge-recorder spool 9\n")
+    with pytest.raises(SpoolFormatError, match="spool 9"):
+        Spool.current(one.spool)
     spooler = Spooler(one.config)
     spooler.close()
-    assert [path.name for path in one.spool.iterdir()] == ["FORMAT"]
-    assert spooler.archive.spool.directory == one.spool.with_name("spool-1")
+    for name in taken:
+        assert [path.name for path in one.spool.with_name(name).iterdir()] == ["FORMAT"]
+    assert spooler.archive.spool.directory == one.spool.with_name(f"spool-{len(taken)}")
     assert len(spooler.archive.spool.session_ids()) == 1
     assert Spool.current(one.spool).session_ids() == spooler.archive.spool.session_ids()
 

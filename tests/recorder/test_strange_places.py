@@ -1,0 +1,82 @@
+"""What somebody put where a lane's segments belong: it is kept and named, and recording goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from recorder.spool.spool import Spool
+from recorder.spool.verify import verify
+from recorder.spooler import Spooler
+from tests.recorder.building import Machine, Producer, lane_numbers, schema, shelf
+
+
+def replace_by_a_file(lane_dir: Path) -> None:
+    shutil.rmtree(lane_dir)
+    lane_dir.write_text("somebody's")
+
+
+def assert_kept_and_named(one: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    (kept,) = one.spool.glob("sessions/*/imu-strange-1")
+    assert kept.read_text() == "somebody's"
+    assert f"{kept.parent / 'imu'}: not the recorder's; moved to imu-strange-1" in caplog.text
+    assert verify(one.spool).unknown == [str(kept)]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_file_in_the_place_of_a_lanes_folder_stops_no_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_restarted: bool
+) -> None:
+    one = Machine(tmp_path, segment_bytes=2000)
+    one.config.rings_dir.mkdir(parents=True)
+    with contextlib.ExitStack() as opened, caplog.at_level(logging.WARNING):
+        producer = opened.enter_context(
+            contextlib.closing(Producer(one.config.rings_dir, schema()))
+        )
+        spooler = opened.enter_context(contextlib.closing(Spooler(one.config)))
+        for _ in range(3):
+            producer.put(30)
+            spooler.commit()
+        (folder,) = one.spool.glob("sessions/*/imu")
+        replace_by_a_file(folder)
+        if is_restarted:
+            spooler.close()
+            spooler = opened.enter_context(contextlib.closing(Spooler(one.config)))
+        for _ in range(3):
+            producer.put(30)
+            spooler.commit()
+        assert spooler.recording is not None
+        assert spooler.recording.session.lanes[0].imbalances() == []
+        assert one.sign("spool")["trouble"] == ""
+    stored = lane_numbers(one.spool, "imu")
+    # While it ran, what came before the next segment went with the folder that was removed.
+    assert stored == list(range(90 if is_restarted else stored[0], 180))
+    assert stored[0] <= 120
+    assert_kept_and_named(one, caplog)
+
+
+def test_a_file_in_the_place_of_a_sealed_lanes_folder_keeps_nothing_from_being_given_up(
+    tmp_path: Path,
+) -> None:
+    with shelf(tmp_path / "data", boot=uuid.uuid4().hex, segment_bytes=2000) as old:
+        for _ in range(5):
+            old.producer.put(30)
+            old.commit()
+        first = old.segments()[0]
+        tombstone = {"entry": "evicted", "lane": "imu", "file": first.name, "rows": 30}
+        old.recording.bury({**tombstone, "delivered": False})
+        old.recording.commit()
+        folder = first.parent
+    replace_by_a_file(folder)
+    one = Machine(tmp_path, max_bytes=1)  # all that is sealed has to go
+    with contextlib.closing(Spooler(one.config)) as spooler:
+        for _ in range(3):
+            spooler.commit()
+    assert folder.read_text() == "somebody's"
+    ended, _ = (Spool(one.spool).session(each) for each in Spool(one.spool).session_ids())
+    assert ended.lanes[0].imbalances() == []

@@ -5,7 +5,8 @@ What no record tells stands in the session's journal, so that anybody can add th
     closing     at the recording's end: `absent`, slots that passed without a process of the lane;
                 of each ring that was `left`: counts up to where it was taken, rows left in it
     epoch       the lane's counts when the session began to take from a ring
-    told        what the last heartbeat before a loss of power knew of a lane and the disk does not
+    told        what the last heartbeat knew of a lane and the disk does not, nor any ring: power
+                was lost, or somebody removed the ring
 """
 
 from __future__ import annotations
@@ -186,25 +187,31 @@ class Account:
             self.ledger.lost_evicted += rows
             self.ledger.pending -= rows
 
-    def lose_tail(self, told: LaneLedger) -> None:
-        """Count what the last heartbeat before a loss of power knew of and the disk does not hold.
+    def lose_tail(self, told: LaneLedger) -> bool:
+        """Count what the last heartbeat knew of, the disk does not hold, and no ring will give.
 
         Args:
             told: the account as that heartbeat gave it.
+
+        Returns:
+            Whether there was any: then nothing can be added to this account any more.
         """
         now = self.ledger
         if told.expected <= now.expected and told.acquired <= now.acquired:
-            return  # the spool knows as much as the heartbeat did, or more
+            return False  # the spool knows as much as the heartbeat did, or more
         self._journal.append({"entry": "told", "lane": now.name, "ledger": told.to_dict()})
         if told.acquired < now.acquired:
             self._join_dues(told)
-            return
+            return True
         for key in ("expected", "acquired", "lost_damaged", *_LANE_LOSSES):
             setattr(now, key, getattr(told, key))
-        # Of what the rings held then, some came to the disk; the rest went with the power.
+        # Of what the rings held then, some came to the disk; the rest went with them.
         now.lost_ring += max(told.in_ring - max(now.stored - told.stored, 0), 0)
         now.lost_crc += max(told.stored - now.stored, 0)
         now.stored = max(now.stored, told.stored)
+        now.first_boot_ns = now.first_boot_ns or told.first_boot_ns
+        now.last_boot_ns = now.last_boot_ns or told.last_boot_ns
+        return True
 
     def _join_dues(self, told: LaneLedger) -> None:
         """Take what a heartbeat counted as due and lost, and what the disk alone knows besides.
@@ -273,6 +280,11 @@ class Account:
         """Journal what no record tells, at the recording's end."""
         line = {"entry": "closing", "lane": self.ledger.name}
         self._journal.append({**line, "absent": self._absent, "left": self._left})
+
+    @property
+    def newest(self) -> Counts | None:
+        """Up to where the newest ring was accounted for, or where its account begins."""
+        return next(reversed(self._at.values()), None)
 
     def behind(self) -> dict[int, Counts]:
         """Return, by ring epoch, the counts behind what was taken last, for the next session."""

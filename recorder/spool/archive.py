@@ -108,6 +108,7 @@ class Archive:
         for path in unknown(self.spool, [one.id for one in left]):
             log.warning("%s: not the recorder's; left alone", path)
         for session in left:
+            told = session.lanes
             if is_of_this_boot(session):
                 # A sync may have failed: not all that the kernel shows is on the disk.
                 path = self.spool.journal_path(session.id)
@@ -123,11 +124,13 @@ class Archive:
             entries = self.spool.entries(session.id)
             if is_of_this_boot(session):
                 self._bases.update(counts_in(entries, {"base"}))
-                takeover.tell_of_rings_gone(recording, self._config.rings_dir)
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
-            lanes = [one.name for one in self._config.lanes]
-            reason = None if session.id == own else takeover.why_over(session, lanes)
+            reason = None
+            if session.id != own:
+                is_short = takeover.count_rings_gone(recording, told, self._config.rings_dir)
+                lanes = [one.name for one in self._config.lanes]
+                reason = takeover.why_over(session, lanes, is_short=is_short)
             if reason is None:
                 going_on = recording
                 self.said = Said.of(entries)

@@ -176,8 +176,10 @@ def pieces(
 ) -> Iterator[Piece | DamagedError]:
     """Yield what each segment of a lane holds, oldest first.
 
-    Only segments without a line in the journal are read: the line is written when the segment is
-    durable. That is the newest one, and the one before it if the machine died in between.
+    Only segments without a line in the journal are read, and those that are shorter than their line
+    says: the line is written when the segment is durable. So it is the newest one, and the one
+    before it if the machine died in between. What a line tells of and no file holds any more counts
+    as a piece without rows.
 
     Args:
         entries: what the session's journal says of the lane and of the session.
@@ -187,21 +189,31 @@ def pieces(
     sealed = _proved(entries, evicted)
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
     whole: Piece | None = None
-    for name in _in_order(entries, {**there, **dict.fromkeys(evicted)}):
+    for name in _in_order(entries, {**there, **sealed, **evicted}):
         entry = sealed.get(name)
-        is_whole = entry is not None and name not in evicted and there[name][1] >= entry["bytes"]
+        path, end_bytes = there.get(name, (None, 0)) if name not in evicted else (None, 0)
+        is_whole = entry is not None and end_bytes >= entry["bytes"]
         if whole is not None and not (is_whole and epoch_of(name) == whole.behind.epoch):
             yield whole
             whole = None
-        if entry is not None and is_whole:
+        if entry is not None and path is not None and is_whole:
             # Counts are cumulative: of many segments in a row only the last one's are needed.
-            whole = _joined(whole, entry, there[name][0])
-        elif name not in evicted:
-            yield _read(*there[name], is_open=entry is None)
-        elif entry is not None:
-            yield replace(Piece.from_dict(entry), is_evicted=True, is_delivered=evicted[name])
+            whole = _joined(whole, entry, path)
+            continue
+        if path is not None:
+            yield _read(path, end_bytes, is_open=entry is None)
+        if entry is not None:
+            yield _gone(entry, evicted.get(name))
     if whole is not None:
         yield whole
+
+
+def _gone(entry: dict[str, Any], delivered: bool | None) -> Piece:
+    """Return what a sealed segment held that was given up, or (None) is gone or cut short."""
+    piece = Piece.from_dict(entry)
+    if delivered is None:
+        return replace(piece, rows=0)
+    return replace(piece, is_evicted=True, is_delivered=delivered)
 
 
 def _proved(

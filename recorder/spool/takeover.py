@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.ring import RingReader
+    from recorder.session.ledger import LaneLedger
     from recorder.session.session import Session
     from recorder.spool.recording import Recording
     from recorder.spool.spool import Spool
@@ -86,40 +87,54 @@ def let_go(spool: Spool) -> None:
             log_of_it.record({"entry": "command", "command": _LET_GO})
 
 
-def why_over(session: Session, lanes: Sequence[str]) -> str | None:
+def why_over(session: Session, lanes: Sequence[str], *, is_short: bool) -> str | None:
     """Return why a session that was left running cannot go on, or None if it can.
 
     Args:
         session: its newest record.
         lanes: the lanes that are to be recorded now.
+        is_short: whether an account of it is closed: its ring is gone, and samples with it.
     """
     if not is_of_this_boot(session):
         return "power_loss"
     signed_ns = max(session.heartbeat_boot_ns, session.announced_boot_ns)
     if (boot_ns() - signed_ns) / 1e9 > 3 * session.heartbeat_s + STALE_SLACK_S:
         return "watchdog"
-    return None if [one.name for one in session.lanes] == list(lanes) else "roll_over"
+    is_same = [one.name for one in session.lanes] == list(lanes)
+    return None if is_same and not is_short else "roll_over"
 
 
-def tell_of_rings_gone(recording: Recording, directory: Path) -> None:
+def count_rings_gone(recording: Recording, told: Sequence[LaneLedger], directory: Path) -> bool:
     """Say of which lanes the ring is gone that a session of this boot took from last.
 
-    Rings outlive both processes: somebody removed it, or emptied the memory that it lay in.
+    Rings outlive both processes: somebody removed it, or emptied the memory that it lay in. What
+    the last heartbeat knew of and is not on the disk is counted; behind that nobody can.
 
     Args:
         recording: the session, taken up again.
+        told: the lanes' accounts in its last heartbeat.
         directory: where the rings are.
+
+    Returns:
+        Whether anything was counted; then the recording cannot go on.
     """
-    for name, lane in recording.lanes.items():
-        epoch, counts = next(reversed(lane.account.behind().items()), (0, None))
-        if counts is not None and not (directory / f"{name}.{epoch:016x}{SUFFIX}").exists():
-            log.error(
-                "lane %s: somebody removed its ring (epoch %016x): what it held from number %d on"
-                " is lost, and nobody can count it",
-                name,
-                epoch,
-                counts.seqno,
-            )
+    if not is_of_this_boot(recording.session):
+        return False  # the power took them all, and that was counted
+    is_short = False
+    for one in told:
+        account = recording.lanes[one.name].account
+        counts = account.newest
+        if counts is None or (directory / f"{one.name}.{counts.epoch:016x}{SUFFIX}").exists():
+            continue
+        log.error(
+            "lane %s: somebody removed its ring (epoch %016x): what it held from number %d on is"
+            " lost, and of that only what the last heartbeat knew is counted",
+            one.name,
+            counts.epoch,
+            counts.seqno,
+        )
+        is_short |= account.lose_tail(one)
+    return is_short
 
 
 def pass_over_ended(ring: RingReader) -> None:

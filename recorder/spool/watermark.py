@@ -73,7 +73,7 @@ class Watermark:
         if name in names:
             at = names.index(name)
             whole = [(path, path.stat().st_size) for path in paths[:at]]
-            return [*whole, (paths[at], end_bytes)]
+            return [*whole, (paths[at], min(end_bytes, paths[at].stat().st_size))]
         # It was given up meanwhile, so it was sealed: then so is all that was made before it.
         entries = spool.entries(self.session_id)
         sealed = {one["file"] for one in entries if one["entry"] == "sealed"}

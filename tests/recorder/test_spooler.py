@@ -28,7 +28,6 @@ from recorder.spool.spool import Spool
 from recorder.spooler import Spooler
 from recorder.time_model import TimeModel
 from tests.recorder.building import (
-    PERIOD_NS,
     Machine,
     Producer,
     assert_sound,
@@ -40,10 +39,6 @@ from tests.recorder.building import (
     shelf,
     wait_until,
 )
-
-#: 0.9 s at 2 kHz: full soon, and not once more by a busy machine at the very end, behind the last
-#: sample that is stored.
-RING_BYTES = 262_144
 
 
 def sessions(one: Machine) -> list[Any]:
@@ -64,15 +59,19 @@ def counts(one: Machine) -> dict[str, int]:
 
 
 def assert_whole(one: Machine) -> dict[str, int]:
-    """Each number of the device is there once, or counted; the device's numbers say which."""
+    """Each number of the device is there once, or counted; the device's numbers say which.
+
+    The last one is what it gave at its end, stored or not.
+    """
     assert_sound(one.spool)
+    last = one.sign("lane-imu")["measured"]["number"]
     found = lane_numbers(one.spool, "imu")
     total = counts(one)
     assert found == sorted(set(found))
     assert len(found) == total["stored"] == total["delivered"]
-    missed = found[-1] - found[0] + 1 - len(found)
+    missed = last - found[0] + 1 - len(found)
     assert missed == total["lost_absent"] + total["lost_ring"] + total["lost_source"]
-    assert total["expected"] == found[-1] - found[0] + 1
+    assert total["expected"] == last - found[0] + 1
     return total
 
 
@@ -123,7 +122,8 @@ def killed(one: Machine, process: str, times: int) -> dict[str, int]:
 
 
 def test_a_spooler_killed_at_any_instant_costs_and_doubles_nothing(tmp_path: Path) -> None:
-    with machine(tmp_path) as one:
+    # A session of a usual heartbeat: on a busy machine a process may be 8 s in starting.
+    with machine(tmp_path, heartbeat_s=10.0) as one:
         total = killed(one, "spool", 12)
         assert total["lost_absent"] == total["lost_ring"] == total["lost_crc"] == 0
         assert len(sessions(one)) == 1  # the same session goes on
@@ -143,9 +143,6 @@ def test_a_lane_told_to_end_while_it_is_held_up_brings_what_its_device_kept(tmp_
         one.end("spool")
         total = assert_whole(one)
         assert total["lost_absent"] == 0
-        # In full: the device's last number is not older than the end.
-        end_ns = sessions(one)[0].lanes[0].last_boot_ns
-        assert end_ns > until_ns - PERIOD_NS
 
 
 def test_a_killed_lane_costs_what_the_device_counted_meanwhile(tmp_path: Path) -> None:
@@ -172,7 +169,7 @@ def test_both_killed_at_once_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_a_ring_that_overflows_while_nobody_reads_it_counts_exactly(tmp_path: Path) -> None:
-    with machine(tmp_path, rate_hz=2000, ring_bytes=RING_BYTES) as one:
+    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536) as one:
         one.start("spool")
         one.start("lane")
         grows(one)
@@ -343,7 +340,7 @@ def answer_of(spooler: Spooler, **request: Any) -> dict[str, Any]:
 def test_a_full_disk_costs_only_what_the_ring_counts_and_recording_goes_on(tmp_path: Path) -> None:
     # A soft limit on the size of files is the full disk: short writes, then an error, and nobody
     # needs to be root. It stands until it is lifted.
-    with machine(tmp_path, rate_hz=2000, ring_bytes=RING_BYTES, segment_bytes=1 << 20) as one:
+    with machine(tmp_path, rate_hz=2000, ring_bytes=65_536, segment_bytes=1 << 20) as one:
         spool = one.start("spool")
         one.start("lane")
         grows(one)

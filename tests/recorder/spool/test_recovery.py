@@ -163,6 +163,16 @@ TestDeaths = Deaths.TestCase
 TestDeaths.settings = settings(max_examples=100, stateful_step_count=30, phases=[Phase.generate])
 
 
+def readable(one: Shelf) -> list[int]:
+    """Return every number that the segments hold whose heads can be read."""
+    return [
+        number
+        for path in one.segments()
+        if path.stat().st_size > 200
+        for number in segment_numbers(path)
+    ]
+
+
 def dead(one: Shelf, water: Watermark | None) -> Recording:
     """Let the recording's process die and another take over."""
     one.recording.close()
@@ -252,6 +262,52 @@ def test_a_tail_that_the_last_heartbeat_knew_of_is_counted_as_lost(tmp_path: Pat
         assert (account.pending, account.lost_crc) == (70, 30)
         assert account.imbalances() == []
         assert path.stat().st_size == len(raw) - 3 * 280
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("left_bytes", [None, 0, 200, 900])
+@pytest.mark.parametrize("is_power_loss", [False, True])
+def test_what_a_sealed_segment_does_not_hold_any_more_is_counted_once(
+    tmp_path: Path, left_bytes: int | None, is_last: bool, is_power_loss: bool
+) -> None:
+    boot = uuid.uuid4().hex if is_power_loss else ""
+    with shelf(tmp_path, segment_bytes=1400, boot=boot) as one:
+        for _ in range(9):
+            one.producer.put(10)
+            water = one.commit()
+        whole = one.segments()
+        if is_last:
+            one.recording.lanes["imu"].seal()
+            water = one.recording.commit()
+            one.recording.settle()
+            one.recording.commit()
+        path = whole[-1 if is_last else 1]
+        if left_bytes is None:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:left_bytes])
+        for _ in range(2):  # as much at the second look as at the first
+            one.recording = dead(one, None if is_power_loss else water)
+            there = len(readable(one))
+            assert there < 90
+            assert (one.ledger.stored, one.ledger.lost_crc) == (90, 90 - there)
+            assert one.ledger.pending == there
+            assert one.ledger.imbalances() == []
+
+
+def test_an_open_segment_that_somebody_removed_is_counted_as_far_as_a_heartbeat_told(
+    tmp_path: Path,
+) -> None:
+    with shelf(tmp_path, boot=uuid.uuid4().hex) as one:
+        one.producer.put(10)
+        one.commit()
+        one.recording.beat(TimeModel([system_anchor()]))
+        one.recording.commit()
+        (path,) = one.segments()
+        path.unlink()
+        one.recording = dead(one, None)
+        assert (one.ledger.stored, one.ledger.lost_crc, one.ledger.pending) == (10, 10, 0)
+        assert one.ledger.imbalances() == []
 
 
 def test_damage_found_at_recovery_is_counted_by_number_and_kept(tmp_path: Path) -> None:

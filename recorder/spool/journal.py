@@ -3,8 +3,8 @@
 Each line is the CRC-32 (zlib) of the text in 8 hex digits, a space, the text, a newline; the text
 is one JSON object. A line that does not verify is passed over. What lies behind the last valid
 line is what a power cut tore, and the next writer cuts it off; a line before it that does not
-verify is damage, stays where it is, and costs no other line. A line is durable when `sync` has
-returned.
+verify, or that the disk cannot read, is damage, stays where it is, and costs no other line. A line
+is durable when `sync` has returned.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recorder.durable import replace, sync_directory
 from recorder.spool.volume import allocate_ahead
+from recorder.spool.window import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def contents(path: Path) -> Contents:
     """Read a whole journal; an absent one is empty."""
     found = Contents()
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except FileNotFoundError:
         return found
     offset = skipped = 0
@@ -134,7 +135,7 @@ def renew(path: Path) -> None:
     After a failed sync the kernel may have dropped bytes that it still shows, and a later sync
     would not bring them to the disk: only what is written again is sure.
     """
-    replace(path, [path.read_bytes()[: contents(path).end_bytes]])
+    replace(path, [read_whole(path)[: contents(path).end_bytes]])
 
 
 class Journal:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from recorder.spool.window import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,11 +70,21 @@ class Tail:
                 self._seen = found.st_ino, found.st_size
                 self.end_bytes = 0 if news.is_anew else self.end_bytes
                 file.seek(self.end_bytes)
-                self._read(file, news)
+                self._read_all(file, news)
         except FileNotFoundError:
             was_there, self._seen, self.end_bytes = self._seen != (0, 0), (0, 0), 0
             return News(was_there)
         return news
+
+    def _read_all(self, file: BinaryIO, news: News) -> None:
+        try:
+            self._read(file, news)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # A place of the disk that cannot be read costs the lines on it, and no more.
+            rest = read_whole(self.path)[self.end_bytes :]
+            self._read(rest.splitlines(keepends=True), news)
 
     def _read(self, lines: Iterable[bytes], news: News) -> None:
         at_bytes = self.end_bytes

@@ -78,6 +78,19 @@ class Window:
             self._file = -1
 
 
+def read_whole(path: Path) -> bytes:
+    """Return a whole file; a place of it that the disk cannot read is zeros.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _read(file, 0, os.fstat(file).st_size)
+    finally:
+        os.close(file)
+
+
 def _read(file: int, begin: int, end: int) -> bytes:
     """Read from a file; what it has not, or cannot give, is zeros."""
     parts: list[bytes] = []

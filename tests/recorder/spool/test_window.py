@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.spool import window
+from recorder.spool.journal import Journal, line_of
 from recorder.spool.names import segments_in
 from recorder.spool.segment import SegmentReader, read_head
 from recorder.spool.window import Window
@@ -134,3 +136,34 @@ def test_a_head_on_a_bad_place_is_taken_from_the_journal(tmp_path: Path) -> None
         rows, is_head_damaged = _in_another_process(HEAD, served / path.relative_to(spool))
     assert is_head_damaged
     assert rows == sum(at >= PAGE_BYTES for at in places) * RECORD_ROWS
+
+
+JOURNAL = """
+import json, sys
+from pathlib import Path
+from recorder.spool import journal
+from recorder.spool.tail import Tail
+path = Path(sys.argv[1])
+found, tail = journal.contents(path), Tail(path)
+followed = [one["number"] for one in tail.news().entries]
+read = [one["number"] for one in found.entries]
+print(json.dumps([read, followed, found.damaged_lines, tail.news().read_bytes]))
+"""
+
+
+@needs_fuse
+def test_a_bad_place_in_a_journal_costs_the_lines_on_it_and_no_session(tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    with contextlib.closing(Journal(folder / "journal")) as journal:
+        for number in range(1000):
+            journal.append({"entry": "mark", "number": number})
+        journal.sync()
+    with bad_disk(folder, tmp_path / "bad", folder / "journal", 20_000, 20_001) as served:
+        read, followed, damaged, again = _in_another_process(JOURNAL, served / "journal")
+    assert read == followed
+    lost = sorted(set(range(1000)) - set(read))
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    line_bytes = len(line_of({"entry": "mark", "number": 500}))
+    assert 0 < len(lost) <= PAGE_BYTES // line_bytes + 2
+    assert damaged > 0
+    assert again == 0

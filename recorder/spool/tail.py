@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from recorder.spool.journal import text_of
 from recorder.spool.window import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_CRC_CHARS = 9
 #: Nine tenths of a session's journal; whoever keeps the books of the disk needs none of it.
 HEARTBEAT = b'{"entry":"session",'
 
@@ -91,8 +90,8 @@ class Tail:
         for line in lines:
             at_bytes += len(line)
             news.read_bytes += len(line)
-            text = line[_CRC_CHARS:-1]
-            if not line.endswith(b"\n") or line[:_CRC_CHARS] != b"%08x " % zlib.crc32(text):
+            text = text_of(line)
+            if text is None:
                 continue  # torn or damaged; if nothing valid follows it may be written over
             self.end_bytes = at_bytes
             is_beat = text.startswith(HEARTBEAT)

@@ -9,8 +9,6 @@ verifies counts.
 from __future__ import annotations
 
 import itertools
-import json
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,9 +39,8 @@ class Watermark:
 
     def publish(self, file: Path) -> None:
         """Replace the watermark."""
-        text = json.dumps({"session_id": self.session_id, "ends": self.ends}).encode()
         draft = file.with_suffix(".draft")
-        draft.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+        draft.write_bytes(journal.line_of({"session_id": self.session_id, "ends": self.ends}))
         draft.replace(file)
 
     @classmethod

@@ -194,9 +194,6 @@ class Recording:
         """
         for lane in self.lanes.values():
             lane.settle()
-        self._note_first_sample()
-
-    def _note_first_sample(self) -> None:
         is_waiting = self.session.state.name == "waiting"
         if is_waiting and any(one.stored for one in self.session.lanes):
             self.session.happen("first_sample")

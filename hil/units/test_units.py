@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.units.box import CONFIG, LANES
+from hil.units.box import CONFIG, LANES, NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hil.units.box import Box
 
 
@@ -55,6 +57,25 @@ def test_what_was_recorded_is_whole_and_what_is_missing_is_counted(box: Box) -> 
         assert lane["stored"] > 0
         assert set(lost) <= {"lost_absent", "lost_source", "lost_broken"}, lost
     box.run("systemctl start recorder.target")
+
+
+def test_what_a_start_takes_is_told(box: Box, tell: Callable[[str], None]) -> None:
+    box.run("systemctl stop recorder.target 'recorder-*.service'")
+    before = len(sessions(box))
+    box.run("systemctl start recorder.target")
+    said = "journalctl --no-pager -o json -u recorder-spool | grep 'first samples are durable'"
+    box.until(f"[ $({said} | wc -l) -gt {before} ]")
+    last = json.loads(box.run(said).splitlines()[-1])
+    assert sessions(box)[-1]["id"] in last["MESSAGE"]
+    durable_us = int(last["__MONOTONIC_TIMESTAMP"])
+    units = ["recorder-spool", *(f"recorder-lane@{name}" for name in NAMES)]
+    begun_us = min(int(box.show(unit, "ExecMainStartTimestampMonotonic")) for unit in units)
+    assert begun_us < durable_us
+    used = [int(box.show(unit, "CPUUsageNSec")) / 1e9 for unit in units]
+    tell(
+        f"units' start to the first durable samples {(durable_us - begun_us) / 1e6:.2f} s,"
+        f" with {min(used):.2f} to {max(used):.2f} s of a processor for each process"
+    )
 
 
 def test_a_key_reaches_the_upload_as_a_credential_and_the_recording_the_server(box: Box) -> None:

@@ -194,8 +194,10 @@ class Recording:
         """
         for lane in self.lanes.values():
             lane.settle()
-        is_waiting = self.session.state.name == "waiting"
-        if is_waiting and any(one.stored for one in self.session.lanes):
+        self._note_first_sample()
+
+    def _note_first_sample(self) -> None:
+        if self.session.state.name == "waiting" and any(one.stored for one in self.session.lanes):
             self.session.happen("first_sample")
             self.note_session()
             log.info("session %s: its first samples are durable", self.session.id)

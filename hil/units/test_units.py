@@ -61,9 +61,9 @@ def test_what_was_recorded_is_whole_and_what_is_missing_is_counted(box: Box) -> 
 
 def test_what_a_start_takes_is_told(box: Box, tell: Callable[[str], None]) -> None:
     box.run("systemctl stop recorder.target 'recorder-*.service'")
-    before = len(sessions(box))
-    box.run("systemctl start recorder.target")
     said = "journalctl --no-pager -o json -u recorder-spool | grep 'first samples are durable'"
+    before = int(box.run(f"{said} | wc -l"))
+    box.run("systemctl start recorder.target")
     box.until(f"[ $({said} | wc -l) -gt {before} ]")
     last = json.loads(box.run(said).splitlines()[-1])
     assert sessions(box)[-1]["id"] in last["MESSAGE"]

@@ -10,9 +10,10 @@ What picamera2 leaves to its user, and what is done here:
   reader's, and is counted as that.
 - A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
   picture and is cut to the bytes used.
-- Its frames have the numbers that the kernel gave them, and picamera2 keeps damaged ones to itself.
-  Their times say when they came over the bus, too unsteadily to count by. Behind an ISP it is the
-  other way round: the times are the sensor's, and a buffer's number counts what the ISP gave.
+- Its frames have the numbers that the kernel gave them, and damaged ones are kept by the kernel;
+  behind one of these they come out of order (`drivers.frame_order`). Their times say when they came
+  over the bus, too unsteadily to count by. Behind an ISP it is the other way round: the times are
+  the sensor's, and a buffer's number counts what the ISP gave.
 - When a camera dies, no call says so, and every further call into the library may block for ever,
   `stop` among them. After `camera.stalled_s` without a frame it is dead, and only a new process can
   use it; every call that may block has an end.
@@ -21,9 +22,10 @@ What picamera2 leaves to its user, and what is done here:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from drivers import camera
 from drivers.base import (
@@ -37,8 +39,9 @@ from drivers.base import (
 )
 from drivers.bounded import call_within
 from drivers.encoded_frames import EncodedFrames
+from drivers.frame_order import FrameOrder
 from drivers.picamera2_library import MAIN, Library, library
-from drivers.picamera2_setup import configure, set_controls
+from drivers.picamera2_setup import BUFFERS, configure, set_controls
 from drivers.stamp_clock import StampClock
 
 if TYPE_CHECKING:
@@ -54,6 +57,12 @@ HARDWARE_PX = 1920
 #: Longest time between two key frames.
 MOST_KEY_S = 60.0
 _HALF_TURN_DEG = 180
+
+
+class _Compressed(NamedTuple):
+    stamp_ns: int
+    shot: camera.Shot
+    picture: memoryview
 
 
 class PiCamera(Driver):
@@ -113,8 +122,10 @@ class PiCamera(Driver):
         self._controls = dict(controls or {})
         self._camera: Any = None
         self._frames = EncodedFrames()
-        self._grid, self._counter = camera.FrameGrid(1e9 / rate_hz), camera.FrameCounter()
+        self._grid = camera.FrameGrid(1e9 / rate_hz)
+        self._order: FrameOrder[_Compressed] = FrameOrder(BUFFERS)
         self._clock = StampClock()
+        self._newest_ns = 0  # by the sensor's own clock
         self._lost = camera.Lost()
         self._seen_s = 0.0
         self._is_stuck = False
@@ -171,6 +182,8 @@ class PiCamera(Driver):
             raise self._dead(f"does not stop within {STOP_S:g} s") from error
         except (RuntimeError, OSError) as error:
             raise DeviceLostError(f"{self._name}: {error}") from error
+        for number, one in self._order.rest():
+            self._come(number, one)
         samples: list[Sample] = []
         while (taken := self._frames.take(0)) is not None:
             with contextlib.suppress(BadSampleError):  # its number is missing in the recording
@@ -214,10 +227,10 @@ class PiCamera(Driver):
         turn = parts.Transform(hflip=is_turned, vflip=is_turned)
         configure(opened, self._name, self._size, turn, "YUV420" if is_raw else "MJPEG")
         set_controls(opened, self._name, self.rate_hz, self._controls)
-        self._clock, self._lost = StampClock(), camera.Lost()
+        self._clock, self._newest_ns, self._lost = StampClock(), 0, camera.Lost()
         encoder = self._encoder(parts) if is_raw else None
         self._frames = EncodedFrames(getattr(encoder, "force_key_frame", None))
-        self._grid, self._counter = camera.FrameGrid(1e9 / self.rate_hz), camera.FrameCounter()
+        self._grid, self._order = camera.FrameGrid(1e9 / self.rate_hz), FrameOrder(BUFFERS)
         opened.pre_callback = self._exposed if is_raw else self._compressed
         if encoder is not None:
             opened.start_encoder(encoder, parts.output(self._encoded(encoder)), name=MAIN)
@@ -245,30 +258,44 @@ class PiCamera(Driver):
     def _exposed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
         """Note a frame; called in picamera2's thread for every frame, before it is encoded."""
         facts = request.get_metadata()
-        self._note(facts, self._grid.number(int(facts["SensorTimestamp"])))
+        stamp_ns = int(facts["SensorTimestamp"])
+        self._frames.expose(stamp_ns, self._shot(facts, self._grid.number(stamp_ns)))
 
     def _compressed(self, request: Any) -> None:  # noqa: ANN401 - the library has no types
         """Take a picture that the camera compressed itself; called as `_exposed` is."""
+        self._seen_s = time.monotonic()
         buffer = request.request.buffers[request.stream_map[MAIN]].metadata
-        stamp_us = self._note(request.get_metadata(), self._counter.number(buffer.sequence))
         picture = memoryview(request.make_buffer(MAIN))[: buffer.planes[0].bytes_used]
-        self._frames.encoded(stamp_us, picture, is_key=True)
+        facts = request.get_metadata()
+        shot = self._shot(facts, buffer.sequence)
+        one = _Compressed(int(facts["SensorTimestamp"]), shot, picture)
+        for number, frame in self._order.put(buffer.sequence, one):
+            self._come(number, frame)
 
-    def _note(self, facts: Mapping[str, Any], number: int) -> int:
-        """Note a frame, and return its time in us."""
-        stamp_ns = int(facts["SensorTimestamp"])
+    def _come(self, number: int, one: _Compressed) -> None:
+        """Hand a compressed picture on when it is its turn."""
+        self._frames.expose(one.stamp_ns, dataclasses.replace(one.shot, number=number))
+        self._frames.encoded(int(one.stamp_ns / 1000), one.picture, is_key=True)
+
+    def _shot(self, facts: Mapping[str, Any], number: int) -> camera.Shot:
+        """Return what the camera says of a frame that has just arrived."""
         nan, unknown = float("nan"), camera.UNKNOWN
-        shot = camera.Shot(
+        return camera.Shot(
             number=number,
-            boot_ns=self._clock.to_boot_ns(stamp_ns),
+            boot_ns=self._boot_ns(int(facts["SensorTimestamp"])),
             size=self._size,
             exposure_us=int(facts.get("ExposureTime", unknown)),
             gain=float(facts.get("AnalogueGain", nan)),
             lens_position=float(facts.get("LensPosition", nan)),
             frame_duration_us=int(facts.get("FrameDuration", unknown)),
         )
-        self._frames.expose(stamp_ns, shot)
-        return int(stamp_ns / 1000)
+
+    def _boot_ns(self, stamp_ns: int) -> int:
+        """Return the boot time of a frame; one behind a later one says nothing of its clock."""
+        if stamp_ns < self._newest_ns:
+            return self._clock.known_boot_ns(stamp_ns)
+        self._newest_ns = stamp_ns
+        return self._clock.to_boot_ns(stamp_ns)
 
     def _encoded(self, encoder: Any) -> Callable[[bytes, bool, int], None]:  # noqa: ANN401 - the library has no types
         """Return what is called in picamera2's encoder's thread for each encoded frame."""

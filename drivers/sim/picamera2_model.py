@@ -5,7 +5,8 @@ thread calls `pre_callback` and then the encoders for every frame; an encoder's 
 after its first frame; a camera that dies is only silent, and then `stop` waits for a frame that
 never comes. Camera 0 is a CSI camera whose pictures go through an encoder, and whose buffers have
 the ISP's numbers; camera 1 is the same socket as a USB camera that compresses itself and fills its
-buffers up: they have the kernel's numbers, and one that is damaged goes no further than picamera2.
+buffers up: they have the kernel's numbers, a damaged one goes no further than the kernel, and those
+behind it come out of order.
 Listed is what was there when it was asked first in this process, until it is reset.
 
 What it does not simulate: encoding (the model's JPEG goes through as it is; an access unit of
@@ -19,6 +20,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,36 @@ class Request:
     def make_buffer(self, _: str) -> bytes:
         """Return a copy of the buffer, as long as the largest picture."""
         return bytes(self.frame.picture).ljust(PADDED_BYTES, b"\xaa")
+
+
+class UsbBuffers:
+    """The order in which a USB camera's frames come through the kernel's uvcvideo and libcamera.
+
+    The kernel fills the buffer again that a damaged picture was in, behind all others that wait;
+    libcamera gives them back in the order in which it was given them, and keeps what is early.
+
+    Args:
+        count: how many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._empty, self._asked = deque(range(count)), deque(range(count))
+        self._filled: dict[int, Request] = {}
+
+    def fill(self, request: Request | None) -> list[Request]:
+        """Take a frame, or None for a damaged one; return those that libcamera gives then."""
+        buffer = self._empty.popleft()
+        if request is None:
+            self._empty.append(buffer)
+            return []
+        self._filled[buffer] = request
+        given = []
+        while self._asked[0] in self._filled:
+            buffer = self._asked.popleft()
+            given.append(self._filled.pop(buffer))
+            self._asked.append(buffer)
+            self._empty.append(buffer)
+        return given
 
 
 class Output:
@@ -149,6 +181,7 @@ class Picamera2:
         self.pre_callback: Callable[[Request], None] | None = None
         self.controls: dict[str, Any] = {}
         self.transform: object = None
+        self._buffers = UsbBuffers(1)
         self._encoder: JpegEncoder | None = None
         self._gave = threading.Event()
         self._ending = threading.Event()
@@ -163,6 +196,7 @@ class Picamera2:
     def configure(self, wish: Mapping[str, Any]) -> None:
         """Take a wish, and give what the camera has."""
         self.transform = wish["transform"]
+        self._buffers = UsbBuffers(wish["buffer_count"])
 
     def stream_configuration(self, _: str) -> dict[str, Any]:
         """Return what the camera gives."""
@@ -211,8 +245,12 @@ class Picamera2:
                     return
                 first = frame.number if first is None else first
                 sequence = passed if self._is_raw else frame.number - first
-                if self._is_raw or _is_whole(frame):
-                    self._process(Request(frame, sequence, self._period_us))
+                request = Request(frame, sequence, self._period_us)
+                if self._is_raw:
+                    self._process(request)
+                else:
+                    for one in self._buffers.fill(request if _is_whole(frame) else None):
+                        self._process(one)
         except OSError:  # the model is gone: from here on there is only silence
             return
         finally:

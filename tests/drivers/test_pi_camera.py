@@ -21,7 +21,9 @@ from drivers.bounded import call_within
 from drivers.camera import ROW, UNKNOWN, Shot
 from drivers.pi_camera import PiCamera
 from drivers.picamera2_library import Library
+from drivers.picamera2_setup import BUFFERS
 from drivers.sim import picamera2_model
+from drivers.stamp_clock import suspended_ns
 from tests.drivers.shooting import RATE_HZ, SIZE, Bench, numbers, take
 from tests.known import known
 from tests.recorder.building import wait_until
@@ -278,12 +280,30 @@ def test_a_usb_cameras_frames_are_counted_by_the_kernel_however_late_they_came()
     camera = PiCamera(rate_hz=10)
     begin_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - 10**9
     # By their times frame 1 has two periods before it, and frame 5 not one.
-    for sequence, late_ms in ((0, 0), (1, 120), (2, 30), (4, 90), (5, 0), (6, 0)):
-        camera._compressed(usb_request(sequence, begin_ns + (100 * sequence + late_ms) * 10**6))
-    found = [camera._frames.take(0) for _ in range(6)]
+    late_ms = {1: 120, 2: 30, 4: 90}
+    for sequence in (0, 1, 2, 4, 5, 6, 7, 8, 9):
+        after_ms = 100 * sequence + late_ms.get(sequence, 0)
+        camera._compressed(usb_request(sequence, begin_ns + after_ms * 10**6))
+    found = [camera._frames.take(0) for _ in range(9)]
     assert [one and (one.shot.number, one.lost.sensor) for one in found] == [
-        (0, 0), (1, 0), (2, 0), (4, 1), (5, 1), (6, 1),
+        (0, 0), (1, 0), (2, 0), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1),
     ]  # fmt: skip
+
+
+def test_what_comes_behind_a_later_frame_is_put_before_it_with_its_own_time():
+    camera = PiCamera(rate_hz=1)
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - suspended_ns()
+    # Frame 1 was damaged; its buffer was filled again with frame 4, and held 2 and 3 up for long.
+    for sequence in (0, 4, 2, 3, 5, 6, 7):
+        camera._compressed(usb_request(sequence, now_ns - max(5 - sequence, 0) * 10**9))
+    found = [camera._frames.take(0) for _ in range(4)]
+    assert [one and (one.shot.number, one.lost.sensor) for one in found] == [
+        (0, 0), (2, 1), (3, 1), (4, 1),
+    ]  # fmt: skip
+    # Two are older than a stamp of the machine's clock is when it arrives, and of that clock still.
+    assert [one and one.shot.boot_ns - now_ns - suspended_ns() for one in found[1:]] == [
+        pytest.approx(-age_s * 10**9, abs=10**6) for age_s in (3, 2, 1)
+    ]
 
 
 def test_what_the_kernel_kept_of_a_usb_camera_is_missing_in_its_numbers_once(bench):
@@ -293,8 +313,9 @@ def test_what_the_kernel_kept_of_a_usb_camera_is_missing_in_its_numbers_once(ben
         bench.camera.fault("drop", n=2)  # lost on the wire
         between = take(camera, 3)
         bench.camera.fault("garbage", n=3)  # damaged: marked, and not given to us
-        after = take(camera, 6)
+        after = take(camera, 3 * BUFFERS)  # so many can be held behind each gap
     found = numbers(before + between + after)
+    assert found == sorted(found)
     assert found[-1] - found[0] + 1 - len(found) == 5
     assert row(between[-1])[SENSOR:] == (2, 0, 0)
     assert row(after[-1])[SENSOR:] == (5, 0, 0)
@@ -368,6 +389,8 @@ def test_a_picture_that_nobody_marked_and_that_is_not_whole_is_broken(bench):
         while camera.read(0.2) is not None:  # what was on its way
             pass
         number = 1000
-        camera._compressed(usb_request(number, time.clock_gettime_ns(time.CLOCK_BOOTTIME), b"?"))
+        for sequence in range(number, number + BUFFERS):
+            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            camera._compressed(usb_request(sequence, now_ns, b"?"))
         with pytest.raises(BadSampleError, match=f"frame {number}: 1 bytes that are no whole JPEG"):
             camera.read(0)

@@ -113,7 +113,7 @@ hil-units: $(READY) ## Install the package in a booted Debian 13, break it, upgr
 
 # Level 1: a virtual machine with Debian's kernel and devices that are plugged into it over USB.
 hil: vm fuse ## Play every scenario of the bench on real kernel devices, and cut the power (root)
-	$(HIL) build/hil.xml hil/scenarios hil/picamera hil/cuts
+	$(HIL) build/hil.xml hil/scenarios hil/picamera hil/kernel hil/cuts
 
 hil-short: vm fuse ## The scenarios and cuts of the bench that every change should stand (root)
 	$(HIL) build/hil.xml -m short hil/scenarios hil/cuts

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 AXES = ("ax", "ay", "az", "wx", "wy", "wz")
 #: Until all of them are bound, one after the other, by emulation.
 PATIENCE_S = 240.0
+#: Its driver puts the adapter to sleep 10 ms after each command; it tells of no interrupt then.
+STAY_AWAKE = (
+    "echo on > $(dirname $(grep -l 'La Jolla Cove' /sys/bus/usb/devices/*/product))/power/control"
+)
 #: Names of the adapters, as the kernel gives them.
 WITH_LINES, WITHOUT_LINES = "ljca", "i2c-tiny-usb"
 
@@ -59,6 +63,8 @@ class Bench:
         """Plug an adapter in, and return the number of its bus."""
         self._plugs[adapter].insert()
         found = self.machine.until(f"grep -l {adapter} /sys/bus/i2c/devices/i2c-*/name", PATIENCE_S)
+        if adapter == WITH_LINES:
+            self.machine.run(STAY_AWAKE)
         return int(found.rpartition("/i2c-")[2].partition("/")[0])
 
     def pull(self, adapter: str) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hil.vm.machine import Machine
 
 #: As the kernel calls what a model logs as ax to wz, and its thermometer.
 FORCE, TURN = ("accel_x", "accel_y", "accel_z"), ("anglvel_x", "anglvel_y", "anglvel_z")
 HEAT = ("temp",)
-PATIENCE_S = 120
+PATIENCE_S = 60
 #: The models' noise is one count; the kernel's scales have four digits that count.
 MOST_COUNTS, MOST_SCALE = 2, 2e-3
 
@@ -68,14 +69,19 @@ class Device:
         files = " ".join(f"{self.path}/in_{one}_raw" for one in channels)
         return [int(one) for one in self._machine.run(f"cat {files}").split()]
 
-    def begin(self, channels: Sequence[str], rows: int, watermark: int = 1) -> None:
-        """Let rows of these channels and their times go into the kernel's buffer."""
+    @contextlib.contextmanager
+    def streaming(self, channels: Sequence[str], rows: int, watermark: int = 1) -> Iterator[None]:
+        """Let rows of these channels and their times go into the kernel's buffer meanwhile."""
         on = " ".join(f"echo 1 > scan_elements/in_{one}_en;" for one in (*channels, "timestamp"))
         self._machine.run(
             f"cd {self.path} && for one in scan_elements/*_en; do echo 0 > $one; done; {on}"
             f" echo boottime > current_timestamp_clock && echo {rows} > buffer/length &&"
             f" echo {watermark} > buffer/watermark && echo 1 > buffer/enable"
         )
+        try:
+            yield
+        finally:
+            self.set("buffer/enable", "0")
 
     def take(self, channels: Sequence[str], rows: int) -> Stream:
         """Return rows out of the buffer."""
@@ -86,8 +92,11 @@ class Device:
         pad = -2 * len(order) % 8
         row = struct.Struct(f"{end}{len(order)}h{pad}x")
         size = row.size + 8
+        # Row by row: what came before the patience is over is there to be told.
         said = self._machine.run(
-            f"timeout {PATIENCE_S} head -c {rows * size} {self.node} | base64 -w 0", PATIENCE_S + 10
+            f"timeout {PATIENCE_S} dd if={self.node} bs={size} count={rows} iflag=fullblock"
+            " status=none | base64 -w 0",
+            PATIENCE_S + 10,
         )
         raw = base64.b64decode(said)
         assert len(raw) == rows * size, f"{len(raw) // size} rows of {rows} in {PATIENCE_S} s"
@@ -96,16 +105,17 @@ class Device:
         times_ns = [struct.unpack_from("<q", one, row.size)[0] for one in pieces]
         return Stream(dict(zip(order, columns, strict=True)), times_ns)
 
-    def end(self) -> None:
-        """Switch the buffer off."""
-        self.set("buffer/enable", "0")
+    def waiting(self) -> int:
+        """Return how many rows the buffer holds."""
+        return int(self.get("buffer/data_available"))
 
 
 def devices(machine: Machine, client: str) -> list[Device]:
     """Return the devices of an I2C client, such as ``3-0068``; none if no driver has it."""
-    # Its number is the last that a device gets.
-    found = machine.run(f"ls /sys/bus/i2c/devices/{client}/iio:device*/dev 2>/dev/null || true")
-    return [Device(machine, path.removesuffix("/dev")) for path in found.split()]
+    # All its files are there before this folder; one without a stream has no node, and no number.
+    folders = f"/sys/bus/i2c/devices/{client}/iio:device*/power"
+    found = machine.run(f"ls -d {folders} 2>/dev/null || true")
+    return [Device(machine, path.removesuffix("/power")) for path in found.split()]
 
 
 def is_felt(counts: Sequence[int], step: float, felt: Sequence[float]) -> bool:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: The machine's USB controller, as its own tables call it.
 CONTROLLER = "\\_SB.PCI0.S20"
-#: An adapter that is put to sleep tells of no interrupt.
-WORDS = "usbcore.autosuspend=-1"
 HERE = Path(__file__).parent
 PARTS = (
     *(HERE.with_name("vm") / name for name in ("agent.py", "image.py", "machine.py")),
@@ -35,14 +33,14 @@ def ready() -> tuple[Machine, Path]:
     place = keep("kernel", digest.hexdigest()[:12], _make)
     known = json.loads((place / "known.json").read_text())
     image = Image(place / "disk.img", place / known["kernel"], place / known["initrd"])
-    return Machine(image, _tables(place), WORDS), place / "saved.qcow2"
+    return Machine(image, _tables(place)), place / "saved.qcow2"
 
 
 def _make(place: Path) -> None:
     image = build(None, "", place)
     chips = [(address, f"{one.maker},{one.told}") for address, one in BY_ADDRESS.items()]
     (place / "chips.aml").write_bytes(table(CONTROLLER, chips))
-    with Machine(image, _tables(place), WORDS) as one:
+    with Machine(image, _tables(place)) as one:
         one.boot()
         one.run("systemctl is-system-running --wait || true")
         one.run("sync")

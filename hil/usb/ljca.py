@@ -13,6 +13,9 @@ What it does not simulate: interrupts by level, outputs, the adapter's SPI, the 
 that a line might be masked by having been told of. The driver does unmask it each time, but where
 that one command is late it never does again.
 
+The driver puts the adapter to sleep 10 ms after each command and asks for no wake-up by it: edges
+of that time are told with the next command, unless it is kept awake (``power/control``).
+
 The driver gives a transfer 0.2 s and its answer not much more, and does not try again; of an answer
 that comes later it says "cmd ack mismatch error". On a busy host an emulated machine gets there.
 Source: the protocol as the Linux drivers usb-ljca, i2c-ljca and gpio-ljca speak it.

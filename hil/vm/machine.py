@@ -37,10 +37,9 @@ class Machine:
     Args:
         image: what it starts from; it stays as it is.
         more: further arguments for QEMU.
-        words: further words for the kernel, where it boots.
     """
 
-    def __init__(self, image: Image, more: Sequence[str] = (), words: str = "") -> None:
+    def __init__(self, image: Image, more: Sequence[str] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="recorder-vm-"))
         self._image = image
         self._disk = self.folder / "disk.qcow2"
@@ -48,7 +47,7 @@ class Machine:
             *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-            *("-append", f"console=ttyS0 root=/dev/vda rw quiet panic=-1 {words}"),
+            *("-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1"),
             *("-serial", f"file:{self.folder}/console"),
             *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
             *("-drive", f"file={self._disk},if=none,id=root,format=qcow2,cache=unsafe"),

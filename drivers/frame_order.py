@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WRAP = 1 << 32
+#: So many numbers are missing at least if a frame is still to come behind a later one: its own, and
+#: those of two damaged pictures, whose buffers are before its own in both orders.
+_FEWEST = 3
 
 
 class FrameOrder(Generic[T]):
     """Sorts frames by their driver's count, which begins with 0 and has 32 bits.
 
-    Behind a gap a frame is held until what is missing has come, or cannot come any more: no more
-    than all buffers but one are ahead of it.
+    Behind a gap a frame is held until what is missing has come, or cannot come any more. What one
+    damaged picture held up comes with the frame in its buffer, before any newer one. More of them
+    may hold it up for longer, but no more than all buffers but one are ahead of it.
 
     Args:
         buffers: that the camera has.
@@ -46,6 +50,11 @@ class FrameOrder(Generic[T]):
             # The count went back further than buffers can: the stream was begun anew below us.
             yield from self.rest()
             self._next = sequence
+        if self._held:
+            newest = max(map(self._ahead, self._held))
+            missing = newest + 1 - len(self._held)
+            if self._ahead(sequence) > newest and missing < _FEWEST:
+                yield from self.rest()
         self._held[sequence] = frame
         while self._next in self._held or len(self._held) > self._most_ahead:
             yield self._first()

@@ -43,13 +43,19 @@ def test_the_model_gives_a_frame_behind_those_that_its_buffer_held_up():
     assert played([SENT, DAMAGED, SENT, SENT, SENT, SENT], 4) == [0, 5, 2, 3, 4]
 
 
-def test_behind_a_gap_a_frame_is_held_no_longer_than_what_is_missing_may_come():
-    order: FrameOrder[str] = FrameOrder(3)
+def test_a_frame_that_is_missing_alone_holds_the_next_one_until_there_is_a_newer_one():
+    order: FrameOrder[str] = FrameOrder(6)
     assert list(order.put(0, "a")) == [(0, "a")]
     assert list(order.put(2, "c")) == []
-    assert list(order.put(3, "d")) == []
-    assert list(order.put(4, "e")) == [(2, "c"), (3, "d"), (4, "e")]
-    assert list(order.put(5, "f")) == [(5, "f")]
+    assert list(order.put(3, "d")) == [(2, "c"), (3, "d")]
+
+
+def test_where_more_are_missing_they_are_held_no_longer_than_these_may_come():
+    order: FrameOrder[str] = FrameOrder(3)
+    assert list(order.put(0, "a")) == [(0, "a")]
+    assert list(order.put(4, "e")) == []
+    assert list(order.put(5, "f")) == []
+    assert list(order.put(6, "g")) == [(4, "e"), (5, "f"), (6, "g")]
 
 
 def test_a_count_that_begins_anew_takes_the_held_frames_along():

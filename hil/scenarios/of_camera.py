@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from drivers.sim.pictures import read_number
@@ -40,8 +41,14 @@ def spare(camera: Any) -> None:
     camera.usb.spoil(LOST, 0)
 
 
-def agrees(recording: Recording, bench: Bench) -> None:
-    """What the camera did between the first picture and the last is what was counted."""
+def agrees(recording: Recording, bench: Bench, most_unbuffered: int = 0) -> None:
+    """What the camera did between the first picture and the last is what was counted.
+
+    Args:
+        recording: what was recorded.
+        bench: with the camera.
+        most_unbuffered: so many pictures may have come for which the kernel had no buffer.
+    """
     rows = recording.rows("camera")
     first, last = (read_number(row.picture) for row in (rows[0], rows[-1]))
     frames = [one for one in bench.sensors["camera"].usb.frames if first <= one.number <= last]
@@ -50,11 +57,13 @@ def agrees(recording: Recording, bench: Bench) -> None:
     assert len(frames) == last - first + 1, "the camera itself left pictures out"
     counts = recording.losses("camera")
     lost = counts.get("lost_source", 0) + counts.get("lost_absent", 0)
-    told = len(rows), counts.get("lost_broken", 0), lost
     assert rows[-1].values["lost_sensor"] == lost, "the driver's own count is another"
+    unbuffered = fates.count(SENT) - len(rows)
+    assert 0 <= unbuffered <= most_unbuffered, f"{unbuffered} pictures came and are not there"
+    told = counts.get("lost_broken", 0), lost
     # The kernel keeps damaged frames to itself; their numbers are missing all the same.
-    right = fates.count(SENT), 0, fates.count(DAMAGED) + fates.count(LOST)
-    assert told == right, f"pictures, broken, lost: recorded {told}, right {right}"
+    right = 0, fates.count(DAMAGED) + fates.count(LOST) + unbuffered
+    assert told == right, f"broken, lost: recorded {told}, right {right}"
 
 
 def has_ended_its_process(_: Recording, bench: Bench) -> None:
@@ -132,7 +141,8 @@ BY_PICAMERA = (
         ),
         # Behind some damaged ones libcamera keeps all for more than a second, which is a silence.
         lost={"camera": {"lost_source": SOME, "lost_absent": (0, 40)}},
-        shows=agrees,
+        # And the kernel then has one buffer left, and none for the next: 1 of 354 in one of 3 runs.
+        shows=functools.partial(agrees, most_unbuffered=4),
     ),
     Scenario(
         "picamera-stall",

@@ -5,9 +5,8 @@ control list, and its pipeline handlers (what `FrameMetadata.sequence` counts in
 
 What picamera2 leaves to its user, and what is done here:
 
-- An encoder sees every frame, `capture_request` only the newest: the pictures come from an encoder,
-  and each frame is noted before it goes in. So a loss is the sensor's, the encoder's or the
-  reader's, and is counted as that.
+- An encoder sees every frame, `capture_request` only the newest: pictures come from an encoder, and
+  each frame is noted before it goes in. A loss is the sensor's, the encoder's or the reader's.
 - A camera that compresses itself (USB) is not encoded again; its buffer is as long as its largest
   picture and is cut to the bytes used.
 - Its frames have the numbers that the kernel gave them, and damaged ones are kept by the kernel;
@@ -41,7 +40,7 @@ from drivers.bounded import call_within
 from drivers.encoded_frames import EncodedFrames
 from drivers.frame_order import FrameOrder
 from drivers.picamera2_library import MAIN, Library, library
-from drivers.picamera2_setup import BUFFERS, configure, set_controls
+from drivers.picamera2_setup import BUFFERS, configure, set_controls, shot
 from drivers.stamp_clock import StampClock
 
 if TYPE_CHECKING:
@@ -236,8 +235,7 @@ class PiCamera(Driver):
             opened.start_encoder(encoder, parts.output(self._encoded(encoder)), name=MAIN)
         opened.start()
         self._seen_s = time.monotonic()
-        info = found[parts.number]
-        name = type(encoder).__name__ if encoder is not None else "the camera's own"
+        info, name = found[parts.number], type(encoder).__name__ if encoder else "the camera's own"
         interface = {"libcamera": str(info["Id"]), "encoder": name}
         return Device(model=str(info["Model"]), interface=interface)
 
@@ -267,9 +265,10 @@ class PiCamera(Driver):
         buffer = request.request.buffers[request.stream_map[MAIN]].metadata
         picture = memoryview(request.make_buffer(MAIN))[: buffer.planes[0].bytes_used]
         facts = request.get_metadata()
-        shot = self._shot(facts, buffer.sequence)
-        one = _Compressed(int(facts["SensorTimestamp"]), shot, picture)
-        for number, frame in self._order.put(buffer.sequence, one):
+        stamp_ns, known = int(facts["SensorTimestamp"]), self._shot(facts, buffer.sequence)
+        for number, frame in self._order.put(
+            buffer.sequence, _Compressed(stamp_ns, known, picture)
+        ):
             self._come(number, frame)
 
     def _come(self, number: int, one: _Compressed) -> None:
@@ -278,24 +277,11 @@ class PiCamera(Driver):
         self._frames.encoded(int(one.stamp_ns / 1000), one.picture, is_key=True)
 
     def _shot(self, facts: Mapping[str, Any], number: int) -> camera.Shot:
-        """Return what the camera says of a frame that has just arrived."""
-        nan, unknown = float("nan"), camera.UNKNOWN
-        return camera.Shot(
-            number=number,
-            boot_ns=self._boot_ns(int(facts["SensorTimestamp"])),
-            size=self._size,
-            exposure_us=int(facts.get("ExposureTime", unknown)),
-            gain=float(facts.get("AnalogueGain", nan)),
-            lens_position=float(facts.get("LensPosition", nan)),
-            frame_duration_us=int(facts.get("FrameDuration", unknown)),
-        )
-
-    def _boot_ns(self, stamp_ns: int) -> int:
-        """Return the boot time of a frame; one behind a later one says nothing of its clock."""
-        if stamp_ns < self._newest_ns:
-            return self._clock.known_boot_ns(stamp_ns)
-        self._newest_ns = stamp_ns
-        return self._clock.to_boot_ns(stamp_ns)
+        """Return what is known of a frame; one behind a later one says nothing of its clock."""
+        stamp_ns, newest_ns = int(facts["SensorTimestamp"]), self._newest_ns
+        self._newest_ns = max(stamp_ns, newest_ns)
+        told = self._clock.known_boot_ns if stamp_ns < newest_ns else self._clock.to_boot_ns
+        return shot(facts, number, told(stamp_ns), self._size)
 
     def _encoded(self, encoder: Any) -> Callable[[bytes, bool, int], None]:  # noqa: ANN401 - the library has no types
         """Return what is called in picamera2's encoder's thread for each encoded frame."""

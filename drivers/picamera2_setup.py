@@ -1,10 +1,12 @@
-"""Sets a camera of picamera2 up as wished, and says what it has where it has not that."""
+"""Sets a camera of picamera2 up as wished, or says what it has; reads what it says of a frame."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import WrongDeviceError
+from drivers.camera import UNKNOWN, Shot
 from drivers.picamera2_library import MAIN
 
 if TYPE_CHECKING:
@@ -82,3 +84,16 @@ def _rate(known: Mapping[str, Any], name: str, rate_hz: float) -> dict[str, tupl
             f" {1e6 / most_us:.3g} to {1e6 / least_us:.3g}"
         )
     return {_DURATION: (frame_us, frame_us)}
+
+
+def shot(facts: Mapping[str, Any], number: int, boot_ns: int, size: tuple[int, int]) -> Shot:
+    """Return what a request's metadata say of its frame."""
+    return Shot(
+        number=number,
+        boot_ns=boot_ns,
+        size=size,
+        exposure_us=int(facts.get("ExposureTime", UNKNOWN)),
+        gain=float(facts.get("AnalogueGain", math.nan)),
+        lens_position=float(facts.get("LensPosition", math.nan)),
+        frame_duration_us=int(facts.get("FrameDuration", UNKNOWN)),
+    )

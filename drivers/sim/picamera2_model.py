@@ -20,12 +20,12 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from drivers.sim.frame_wire import END, START, Frame, FrameClient
+from drivers.sim.usb_buffers import UsbBuffers
 from drivers.stamp_clock import suspended_ns
 
 if TYPE_CHECKING:
@@ -72,36 +72,6 @@ class Request:
     def make_buffer(self, _: str) -> bytes:
         """Return a copy of the buffer, as long as the largest picture."""
         return bytes(self.frame.picture).ljust(PADDED_BYTES, b"\xaa")
-
-
-class UsbBuffers:
-    """The order in which a USB camera's frames come through the kernel's uvcvideo and libcamera.
-
-    The kernel fills the buffer again that a damaged picture was in, behind all others that wait;
-    libcamera gives them back in the order in which it was given them, and keeps what is early.
-
-    Args:
-        count: how many there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._empty, self._asked = deque(range(count)), deque(range(count))
-        self._filled: dict[int, Request] = {}
-
-    def fill(self, request: Request | None) -> list[Request]:
-        """Take a frame, or None for a damaged one; return those that libcamera gives then."""
-        buffer = self._empty.popleft()
-        if request is None:
-            self._empty.append(buffer)
-            return []
-        self._filled[buffer] = request
-        given = []
-        while self._asked[0] in self._filled:
-            buffer = self._asked.popleft()
-            given.append(self._filled.pop(buffer))
-            self._asked.append(buffer)
-            self._empty.append(buffer)
-        return given
 
 
 class Output:
@@ -181,7 +151,7 @@ class Picamera2:
         self.pre_callback: Callable[[Request], None] | None = None
         self.controls: dict[str, Any] = {}
         self.transform: object = None
-        self._buffers = UsbBuffers(1)
+        self._buffers: UsbBuffers[Request] = UsbBuffers(1)
         self._encoder: JpegEncoder | None = None
         self._gave = threading.Event()
         self._ending = threading.Event()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.frame_order import FrameOrder
-from drivers.sim.picamera2_model import UsbBuffers
+from drivers.sim.usb_buffers import UsbBuffers
 
 SENT, DAMAGED, LOST = "sent", "damaged", "lost"
 WRAP = 1 << 32
@@ -15,7 +15,7 @@ WRAP = 1 << 32
 
 def played(fates: Sequence[str], buffers: int) -> list[int]:
     """Return the numbers of a camera's frames in the order in which libcamera gives them."""
-    queue = UsbBuffers(buffers)
+    queue: UsbBuffers[Any] = UsbBuffers(buffers)
     given: list[Any] = []
     for number, fate in enumerate(fates):
         if fate != LOST:

@@ -42,8 +42,8 @@ class Container(Shell):
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="recorder-box-"))
-        # Whatever else runs here has another one.
-        self._name = self.folder.name.replace("_", "-")
+        # Whatever else runs here has another one. Not "-" for "_": a name may not end with that.
+        self._name = self.folder.name.replace("_", "0")
         upper, work, self.root = (self.folder / one for one in ("upper", "work", "root"))
         for one in (upper, work, self.root):
             one.mkdir()

@@ -137,8 +137,8 @@ class Spooler:
         next_ns = boot_ns()
         while not stop.is_set():
             self.commit()
-            self._triggers.act(self)
-            self._sign()  # which rules hold, right behind what was done for them
+            if self._triggers.act(self):
+                self._sign()  # right behind what was done for the rules that hold
             next_ns = max(next_ns + self._pace.interval_ns, boot_ns())
             self._wait(stop, next_ns)
         self._notifier.stopping()

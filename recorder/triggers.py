@@ -62,13 +62,17 @@ class Triggers:
         for one in rings:
             self._newest.look(one)
 
-    def act(self, spooler: Spooler) -> None:
+    def act(self, spooler: Spooler) -> bool:
         """Look at every rule, and do what they ask for; what cannot be done is logged.
 
         Without a disk there is nothing to begin, to end, or to mark.
+
+        Returns:
+            Whether what `holding` returns is another than before.
         """
         if not _has_disk(spooler):
-            return
+            return False
+        held = self.holding()
         now = self._looked_ns  # a commit may take seconds: it makes no lane silent, no value old
         began = [one.rule for one in self._all if one.look(self._newest, now)]
         if self._deciding:
@@ -76,6 +80,7 @@ class Triggers:
         for rule in began:
             if rule.do != "record" and spooler.recording is not None:
                 _order(spooler, rule)
+        return self.holding() != held
 
     def _decide(self, spooler: Spooler, now: int) -> None:
         """Begin or end the recording if what the rules want of it has changed."""

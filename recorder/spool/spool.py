@@ -147,11 +147,13 @@ class Spool:
     def make_beside(cls, directory: Path) -> Spool:
         """Open or make the spool; one of another format stays, and the next place is taken."""
         places = _places(directory)
+        place = next(places)
         while True:
             try:
-                return cls.make(next(places))
+                return cls.make(place)
             except SpoolFormatError as error:
-                log.warning("%s; it stays as it is, and recording goes on beside it", error)
+                place = next(places)
+                log.warning("%s; it stays as it is, and %s is taken", error, place)
 
     @classmethod
     def current(cls, directory: Path) -> Spool:

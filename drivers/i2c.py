@@ -59,12 +59,22 @@ def open_bus(name: str) -> Bus:
     try:
         if name.startswith(UNIX):
             return BusClient(name[len(UNIX) :])
-        return SMBus(name)
+        return _kernel_bus(name)
     except OSError as error:
         raise DeviceAbsentError(
             f"I2C bus {name}: {_text(error)}; a bus is /dev/i2c-N (enabled, readable and writable"
             f" for this user) or {UNIX}PATH"
         ) from error
+
+
+def _kernel_bus(name: str) -> SMBus:
+    bus = SMBus()
+    try:
+        bus.open(name)
+    except OSError:
+        bus.close()  # smbus2 leaves what is no bus open, and a lane tries again and again
+        raise
+    return bus
 
 
 class Byte:

@@ -31,8 +31,9 @@ MOST_LINE_BYTES = 256
 WRITE_S = 2.0
 
 _MARK = re.compile(rb"[$\r\n]")
+_ALLOWED = "allowed is an existing tty such as /dev/ttyUSB0 or /dev/serial0"
 _ABSENT = {
-    errno.ENOENT: "no such device; allowed is an existing tty such as /dev/ttyUSB0 or /dev/serial0",
+    errno.ENOENT: f"no such device; {_ALLOWED}",
     errno.EACCES: "permission denied; the recorder must be in the device's group (dialout)",
     errno.EAGAIN: "another process holds it (gpsd, ModemManager); it must be ours alone",
     errno.EBUSY: "another process holds it (gpsd, ModemManager); it must be ours alone",
@@ -64,20 +65,19 @@ class Port:
         self.path = path
         self.baud = baud
         try:
-            # timeout=0: `read` gives what is there; the waiting is done by poll.
+            # timeout=0: `read` gives what is there; the waiting is done by poll. What waited before
+            # the opening is thrown away by it.
             self._serial = serial.Serial(
                 path, baud, timeout=0, write_timeout=WRITE_S, exclusive=True
             )
         except (OSError, termios.error) as error:  # SerialException is an OSError
-            why = _ABSENT.get(getattr(error, "errno", None) or 0, str(error))
+            why = _ABSENT.get(getattr(error, "errno", None) or 0, f"{error}; {_ALLOWED}")
             raise DeviceAbsentError(f"{path}: {why}") from error
         except ValueError as error:
             raise DeviceAbsentError(f"{path}: {baud} baud: {error}") from error
         self._poll = select.poll()
         self._poll.register(self._serial.fileno(), select.POLLIN)
         self.read_ns = boot_ns()
-        with self._lost_on_error():
-            self._serial.reset_input_buffer()
 
     def read_some(self, timeout_s: float) -> tuple[bytes, int]:
         """Wait for bytes and take all that are there.

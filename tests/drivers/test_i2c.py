@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from pathlib import Path
 
 import pytest
 from smbus2 import i2c_msg
@@ -11,6 +12,7 @@ from drivers.i2c import Byte, I2cDriver, Word, open_bus
 from drivers.sim.bus import BusClient, BusServer
 
 ADDRESS = 0x1E
+OPEN_FILES = Path("/proc/self/fd")
 
 
 class Memory:
@@ -105,6 +107,13 @@ def test_the_bus_refuses_what_a_raspberry_pi_refuses(tmp_path, bus):
         client.i2c_rdwr(*reads)
     client.close()
     assert error.value.errno == errno.EOPNOTSUPP
+
+
+def test_what_is_no_bus_is_absent_and_is_not_kept_open():
+    before = len(list(OPEN_FILES.iterdir()))
+    with pytest.raises(DeviceAbsentError, match=r"/dev/null: .*ENOTTY.*; a bus is /dev/i2c-N"):
+        open_bus("/dev/null")
+    assert len(list(OPEN_FILES.iterdir())) == before
 
 
 @pytest.mark.parametrize("name", ["/dev/i2c-no-such", "unix:/no/such/socket", "4095"])

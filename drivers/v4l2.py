@@ -27,6 +27,8 @@ UNIX = "unix:"
 #: What a node answers when its camera was pulled, or its bus is broken.
 GONE = (errno.ENODEV, errno.ENXIO, errno.EIO, errno.EPROTO)
 
+_ALLOWED = "allowed is a camera's node such as /dev/video0, readable and writable for this user"
+
 
 class Node(Protocol):
     """What is done with a video node; a model of one has the same methods."""
@@ -96,7 +98,7 @@ def open_node(device: str) -> Node:
     try:
         return ModelNode(device[len(UNIX) :]) if device.startswith(UNIX) else KernelNode(device)
     except OSError as error:
-        raise DeviceAbsentError(f"{device}: {_text(error)}") from error
+        raise DeviceAbsentError(f"{device}: {_text(error)}; {_ALLOWED}") from error
 
 
 @contextlib.contextmanager
@@ -114,7 +116,8 @@ def setting_up(device: str) -> Iterator[None]:
             raise DeviceLostError(f"{device}: {_text(error)}") from error
         if error.errno == errno.EBUSY:
             raise DeviceAbsentError(f"{device}: another program streams from it") from error
-        raise WrongDeviceError(f"{device}: no camera of V4L2 ({_text(error)})") from error
+        text = f"{device}: no camera of V4L2 ({_text(error)}); {_ALLOWED}"
+        raise WrongDeviceError(text) from error
 
 
 def enumerated(node: Node, request: int, first: ctypes.Structure) -> Iterator[ctypes.Structure]:

@@ -144,7 +144,8 @@ class V4l2Camera(Driver):
         """Return the controls that turn the picture."""
         if not self._rotation_deg:
             return {}
-        has = {control_name(one) for one in controls(node)}
+        with setting_up(self.device):
+            has = {control_name(one) for one in controls(node)}
         flips = ("horizontal_flip", "vertical_flip")
         if self._rotation_deg == _HALF_TURN_DEG and "rotate" not in has and has.issuperset(flips):
             return dict.fromkeys(flips, 1)

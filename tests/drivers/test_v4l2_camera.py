@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import shutil
 import subprocess
 import time
 import zlib
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from drivers.base import (
     BadSampleError,
     DeviceAbsentError,
     DeviceLostError,
+    DriverError,
     WrongDeviceError,
     boot_ns,
 )
@@ -107,7 +110,9 @@ def test_a_node_that_is_not_there_is_absent_and_named():
 def test_a_node_that_is_no_camera_is_a_wrong_device():
     with (
         V4l2Camera(device="/dev/null") as camera,
-        pytest.raises(WrongDeviceError, match="/dev/null: no camera"),
+        pytest.raises(
+            WrongDeviceError, match=r"/dev/null: no camera.*; allowed is a camera's node"
+        ),
     ):
         camera.open()
 
@@ -185,6 +190,36 @@ def test_a_camera_that_is_pulled_is_lost_and_the_same_driver_opens_it_again(benc
                 camera.close()
                 time.sleep(0.05)  # between two looks; the deadline bounds them
         assert numbers(take(camera, 3)) == [0, 1, 2]  # a driver numbers from its start
+
+
+@pytest.mark.parametrize("call", [one for one in (*CALLS, "map") if one != "ENUM_FMT"])
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.EBUSY, errno.ENOMEM])
+def test_whichever_call_fails_the_lane_is_told_in_its_own_words(bench, monkeypatch, call, code):
+    def fail() -> None:
+        raise OSError(code, "as the kernel says it")
+
+    kept = ModelNode.ioctl
+
+    def ioctl(self: ModelNode, request: int, argument: Any) -> None:
+        if request == getattr(layout, call, None):
+            fail()
+        kept(self, request, argument)
+
+    if call == "map":
+        monkeypatch.setattr(ModelNode, "map", lambda *_: fail())
+    else:
+        monkeypatch.setattr(ModelNode, "ioctl", ioctl)
+    wish = {"controls": {"brightness": 3}, "rotation_deg": 180}
+    if call.startswith("ENUM"):
+        wish = {"width": 640} if call == "ENUM_FRAMESIZES" else {"rate_hz": 30}
+    with camera_of(bench, **wish) as camera, pytest.raises(DriverError):
+        record_once(camera)
+
+
+def record_once(camera: V4l2Camera) -> None:
+    camera.open()
+    take(camera, 1)
+    camera.finish()
 
 
 def test_a_camera_that_gives_no_more_frames_is_lost_after_a_while(bench, monkeypatch):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from drivers import pmtk, ubx
 from drivers.base import DeviceLostError, WrongDeviceError
+from drivers.nmea_sentence import parse
 from drivers.uart import BITS_PER_BYTE, Lines
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class MediaTek(Dialect):
         return lambda data: [
             answer
             for line, _ in lines.feed(data, 0)
-            if (answer := self._answer(pmtk.fields(line) or ("",))) is not None
+            if parse(line) is not None
+            and (answer := self._answer(pmtk.fields(line) or ("",))) is not None
         ]
 
     def _answer(self, fields: tuple[str, ...]) -> tuple[str, ...] | None:

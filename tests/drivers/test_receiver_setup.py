@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from drivers import nmea_link
+from drivers import nmea_link, pmtk, receiver_setup
 from drivers.base import StillLookingError, WrongDeviceError
 from drivers.nmea_rows import FIELDS, ROW
 from drivers.sim import receiver as receiver_model
@@ -118,6 +118,13 @@ def test_a_receiver_that_refuses_is_the_wrong_one_and_says_what_it_refused(
         it.receiver.fault("refuse")
         with pytest.raises(WrongDeviceError, match=r"refuses setting \w+: (NAK|failed)"):
             driver.open()
+
+
+def test_an_acknowledge_that_came_damaged_is_none():
+    find = receiver_setup.MediaTek().listen()
+    refusal = pmtk.command("001", 220, 1)
+    assert find(refusal.replace(b",1*", b",3*")) == []
+    assert find(refusal) == [("refused", "220", "not supported")]
 
 
 @pytest.mark.parametrize("unit", [lambda: Unit(9600), MediaTek], ids=["deaf", "mediatek"])

@@ -186,7 +186,10 @@ class Pps:
         """Return the serial line that the pulse comes on; empty: a pin, or nobody knows."""
         device = os.fstat(self._descriptor).st_rdev
         told = Path(f"/sys/dev/char/{os.major(device)}:{os.minor(device)}/path")
-        return told.read_text().strip() if told.exists() else ""
+        try:
+            return told.read_text().strip()
+        except OSError:  # it is no PPS device, or gone again
+            return ""
 
     def close(self) -> None:
         """Release it; may be called twice; never raises."""

@@ -151,7 +151,7 @@ class PiCamera(Driver):
             return call_within(OPEN_S, functools.partial(self._open, parts))
         except TimeoutError as error:
             raise self._dead(f"does not open within {OPEN_S:g} s") from error
-        except (RuntimeError, OSError) as error:  # what libcamera's binding raises
+        except (RuntimeError, OSError, LookupError) as error:  # what the library raises
             raise DeviceAbsentError(f"{self._name}: {error}") from error
 
     def read(self, timeout_s: float) -> Sample | None:

@@ -3,10 +3,10 @@
 Threads, callbacks, encoders, outputs, times and the library's traps are as in picamera2 0.3: one
 thread calls `pre_callback` and then the encoders for every frame; an encoder's times are in us
 after its first frame; a camera that dies is only silent, and then `stop` waits for a frame that
-never comes. Camera 0 is a CSI camera whose pictures go through an encoder, and whose buffers have
-the ISP's numbers; camera 1 is the same socket as a USB camera that compresses itself and fills its
-buffers up: they have the kernel's numbers, a damaged one goes no further than the kernel, and those
-behind it come out of order.
+never comes; the end of the process closes what is open. Camera 0 is a CSI camera whose pictures go
+through an encoder, and whose buffers have the ISP's numbers; camera 1 is the same socket as a USB
+camera that compresses itself and fills its buffers up: they have the kernel's numbers, a damaged
+one goes no further than the kernel, and those behind it come out of order.
 Listed is what was there when it was asked first in this process, until it is reset.
 
 What it does not simulate: encoding (the model's JPEG goes through as it is; an access unit of
@@ -17,6 +17,7 @@ its encoder nothing to put out: so the encoder loses it.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import threading
@@ -156,6 +157,7 @@ class Picamera2:
         self._gave = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model of picamera2", daemon=True)
+        atexit.register(self.close)
 
     def create_video_configuration(
         self, main: Mapping[str, Any], transform: object, **others: object
@@ -202,6 +204,7 @@ class Picamera2:
 
     def close(self) -> None:
         """Stop and release the camera."""
+        atexit.unregister(self.close)
         if self._thread.is_alive():
             self.stop()
         self._client.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +87,11 @@ def check(config_file: Path, as_json: bool) -> None:
         click.echo(toml(resolved(config)))
         _print(looks, storage)
         _print_box(box, findings, notes)
-    raise SystemExit(1 if findings else 0)
+    code = 1 if findings else 0
+    if any(one.state == "stuck" for one in looks):
+        sys.stdout.flush()
+        os._exit(code)  # the usual end would stop a dead camera, and wait for it for ever
+    raise SystemExit(code)
 
 
 def _storage(config: Config, looks: Sequence[Look]) -> dict[str, float]:

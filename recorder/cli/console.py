@@ -29,7 +29,8 @@ _PIPE_COLUMNS = 160
 _LOOKS = {
     "closed": "green", "open": "cyan", "running": "green", "present": "green", "sound": "green",
     "truncated": "yellow", "waiting": "yellow", "optional": "yellow",
-    "failed": "red", "abandoned": "red", "absent": "red", "silent": "red", "damaged": "red",
+    "failed": "red", "abandoned": "red", "absent": "red", "silent": "red", "stuck": "red",
+    "damaged": "red",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadSampleError, DriverError, StillLookingError
+from drivers.base import BadSampleError, DriverError, StillLookingError, StuckDeviceError
 from drivers.i2c import I2cDriver
 from recorder import status
 from recorder.cli.bus_plan import i2c_share
@@ -50,7 +50,9 @@ class Look:
         place: path of the device, and its address if it has one.
         state: ``with`` and a lane (whose process fills this one),
             ``present``, ``in use`` (by the recorder that runs), ``silent`` (opened, but gave
-            nothing in 2.5 s), ``absent``, or ``failed`` (the driver raised what no driver should).
+            nothing in 2.5 s), ``absent``, ``stuck`` (opened, and dead since: nothing of it may be
+            called in this process any more), or ``failed`` (the driver raised what no driver
+            should).
         device: who it says it is.
         error: why it is absent or failed; empty if it is neither.
         rate_hz: samples per second that it is told to give.
@@ -79,7 +81,8 @@ class Look:
 
         A driver that failed counts even if its lane is optional: it would end the lane's process.
         """
-        return self.state == "failed" or (self.required and self.state in ("absent", "silent"))
+        is_away = self.state in ("absent", "silent", "stuck")
+        return self.state == "failed" or (self.required and is_away)
 
 
 def look(config: Config, lane: Lane) -> Look:
@@ -144,6 +147,8 @@ def _opened(driver: Driver, name: str) -> _Seen:
             device = dataclasses.asdict(_open(driver))
             samples = _read(driver)
             samples += driver.finish()
+    except StuckDeviceError as error:
+        return _Seen("stuck", error=str(error))
     except DriverError as error:
         return _Seen("absent", error=str(error))
     except ConfigError as error:

@@ -364,6 +364,18 @@ def refuse() -> None:
     raise RuntimeError("from the library")
 
 
+def test_a_camera_that_is_pulled_between_list_and_opening_is_absent(bench, monkeypatch):
+    def pulled(*_: object) -> None:
+        raise IndexError("list index out of range")  # picamera2 looks it up in the list again
+
+    monkeypatch.setattr(picamera2_model, "Picamera2", pulled)
+    with (
+        camera_of(bench) as camera,
+        pytest.raises(DeviceAbsentError, match=r"camera unix:.*: list"),
+    ):
+        camera.open()
+
+
 def test_an_absent_model_is_absent(tmp_path):
     with PiCamera(device=f"unix:{tmp_path}/none") as camera, pytest.raises(DeviceAbsentError):
         camera.open()

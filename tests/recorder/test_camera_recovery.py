@@ -6,6 +6,8 @@ import itertools
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,28 @@ def test_a_camera_that_only_a_new_process_can_use_gets_one_and_the_numbers_go_on
     assert_every_slot_is_a_frame_or_counted(vehicle, frames)
     steps = [b.boot_ns - a.boot_ns for (a, _), (b, _) in itertools.pairwise(frames)]
     assert max(steps) > 4 * 10**9
+
+
+def test_a_check_that_finds_a_dead_camera_says_so_and_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.camera.fault("stall", seconds=600)
+    width, height = SIZE
+    file = tmp_path / "recorder.toml"
+    file.write_text(
+        f'[spool]\ndirectory = "{tmp_path}"\nrun_dir = "{tmp_path}"\n[upload]\nmode = "off"\n'
+        f'[[lanes]]\nname = "camera"\ndriver = "pi_camera"\ndevice = "{bench.device}"\n'
+        f"rate_hz = {RATE_HZ}\nwidth = {width}\nheight = {height}\n"
+    )
+    program = "from recorder.cli import main; main()"
+    command = [sys.executable, "-c", program, "check", "--json", "--config", str(file)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        bench.stop()
+    assert done.returncode == 1, done.stderr
+    (look,) = json.loads(done.stdout)["devices"]
+    assert look["state"] == "stuck"
+    assert "does not stop within 2 s" in look["error"]
 
 
 @pytest.mark.parametrize("vehicle", ["pi_camera"], indirect=True)

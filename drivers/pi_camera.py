@@ -51,6 +51,7 @@ OPEN_S, STOP_S = 10.0, 2.0
 #: software qualities 35 to 80 is this times the quality.
 BITS_PER_PIXEL = 1.0
 H264_BITS_PER_PIXEL = 0.1
+MOST_BPS = 100_000_000
 #: Largest width and height of a Pi's hardware encoder (bcm2835-codec).
 HARDWARE_PX = 1920
 #: Longest time between two key frames.
@@ -104,8 +105,8 @@ class PiCamera(Driver):
         controls: dict[str, float | bool] | None = None,
     ) -> None:
         self._refuse(device, width, height, jpeg_quality, rotation_deg)
-        if bitrate_bps < 0:
-            raise ValueError(f"bitrate_bps is {bitrate_bps}; must be 0 or more")
+        if not 0 <= bitrate_bps <= MOST_BPS:
+            raise ValueError(f"bitrate_bps is {bitrate_bps}, allowed are 0 to {MOST_BPS:,}")
         if not 0 < key_interval_s <= MOST_KEY_S:
             raise ValueError(
                 f"key_interval_s is {key_interval_s:g}, allowed are 0 to {MOST_KEY_S:g}"
@@ -286,7 +287,6 @@ class PiCamera(Driver):
     def _encoded(self, encoder: Any) -> Callable[[bytes, bool, int], None]:  # noqa: ANN401 - the library has no types
         """Return what is called in picamera2's encoder's thread for each encoded frame."""
         frames = self._frames
-
         is_jpeg = self.blob == camera.BLOB  # the hardware does not mark these as key frames
 
         def take(frame: bytes, is_key: bool, after_first_us: int) -> None:

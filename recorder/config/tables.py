@@ -65,7 +65,8 @@ class Lane(Table):
     Args:
         name: the lane's name and its topic's; ``a-z 0-9 _ -``, 1 to 64 characters.
         driver: a module of `drivers`, or ``package.module:Class``.
-        rate_hz: samples per second that the device is told to give; None: the driver's usual.
+        rate_hz: samples per second that the device is told to give, 0.0001 to 100,000; None: the
+            driver's usual.
         required: whether its absence lowers the quality and fails `recorder check`.
         weight: its share in the session's quality, relative to the other lanes, 0.001 to 1000.
         on_error: what the uploader does when the server refuses this lane's topic: ``raise`` stops
@@ -86,7 +87,7 @@ class Lane(Table):
 
     name: Annotated[str, Bounds(min_length=1, max_length=64)]
     driver: str
-    rate_hz: Annotated[float, Bounds(gt=0, le=100_000)] | None = None
+    rate_hz: Annotated[float, Bounds(ge=0.0001, le=100_000)] | None = None
     required: bool = True
     weight: Annotated[float, Bounds(ge=0.001, le=1000)] = 1.0
     on_error: OnError = "raise"

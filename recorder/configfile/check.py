@@ -201,6 +201,8 @@ def _wrong_options(lane: Lane, kind: type[Driver]) -> Iterator[tuple[str, str]]:
             yield key, f"unknown key, found {shown(value)}; {known}"
         elif (text := _wrong_type(hints.get(key, Any), value)) is not None:
             yield key, text
+        elif "\0" in str(value):  # no file has such a name
+            yield key, "found a text with a zero byte in it"
     for key, one in allowed.items():
         if one.default is one.empty and key not in given:
             yield key, f"is missing; driver {lane.driver!r} needs it{_kind(one)}"

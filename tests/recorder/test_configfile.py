@@ -204,7 +204,7 @@ WRONG = {
     ),
     "a rate below its limit": (
         GOOD + "rate_hz = -3",
-        ["lanes[0].rate_hz (lane 'imu'): found -3; must be greater than 0"],
+        ["lanes[0].rate_hz (lane 'imu'): found -3; must be greater than or equal to 0.0001"],
     ),
     "a weight beside which nothing else counts": (
         GOOD + "weight = 1e308",

@@ -49,7 +49,8 @@ def main() -> None:
         waiting += more
         while b"\n" in waiting:
             line, waiting = waiting.split(b"\n", 1)
-            answer = json.dumps(run(json.loads(line))).encode() + b"\n"
+            # A view: the port takes some kilobytes at a time, a recording has a hundred megabytes.
+            answer = memoryview(json.dumps(run(json.loads(line))).encode() + b"\n")
             while answer:
                 answer = answer[os.write(port, answer) :]
 

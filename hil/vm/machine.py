@@ -63,7 +63,7 @@ class Machine:
         self._command += more
         self._process: subprocess.Popen[bytes] | None = None
         self._agent: socket.socket | None = None
-        self._said = b""
+        self._said = bytearray()
 
     def socket_path(self, port: str) -> Path:
         """Return the socket that a device is plugged into."""
@@ -148,14 +148,16 @@ class Machine:
         if agent is None:
             raise RuntimeError("the machine is off")
         deadline_s = time.monotonic() + patience_s
-        while b"\n" not in self._said:
+        searched = 0
+        while (end := self._said.find(b"\n", searched)) < 0:
+            searched = len(self._said)
             agent.settimeout(max(deadline_s - time.monotonic(), 0.01))
             more = agent.recv(65536)
             if not more:
                 raise RuntimeError(f"the machine's agent is gone: {self._last_words()}")
             self._said += more
-        line, self._said = self._said.split(b"\n", 1)
-        found: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = json.loads(self._said[:end])
+        del self._said[: end + 1]
         return found
 
     def _last_words(self) -> str:

@@ -256,7 +256,9 @@ class Driver:
     def measured(self) -> Mapping[str, object]:
         """What the driver found out about the device while it ran; for people and the life sign.
 
-        Plain values under names with their unit (``period_ns``, ``stamp_jitter_ns``).
+        Plain values under names with their unit (``period_ns``, ``stamp_jitter_ns``). `frozen`: the
+        columns that a living sensor keeps moving and that stand still; the recording has when that
+        changed.
         """
         return {}
 

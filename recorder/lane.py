@@ -82,6 +82,7 @@ class Lane:
         self._notifier = Notifier()
         self._state = "opening"
         self._device: dict[str, Any] = {}
+        self._frozen: object = []
         #: Whether the device can only be used by a new process: this one must not touch it again.
         self.is_stuck = False
         self._retry = Retry(self._driver.node, self._tick)
@@ -227,12 +228,14 @@ class Lane:
         self._next_sign_ns = boot_ns() + SIGN_PERIOD_NS
         state = self._booking.state
         self._ring.note(state)
+        measured = dict(self._driver.measured())
+        self._note_frozen(measured.get("frozen", []))
         facts = {
             "lane": self._lane.name,
             "driver": self._driver.kind,
             "state": self._state,
             "device": self._device,
-            "measured": dict(self._driver.measured()),
+            "measured": measured,
             "rate_hz": self._driver.rate_hz,
             "samples": state.seqno,
             "expected": state.expected,
@@ -245,6 +248,13 @@ class Lane:
         for one in self._beside:
             one.sign(self._state)
         self._notifier.ping(f"{self._state}, {state.seqno} samples")
+
+    def _note_frozen(self, columns: object) -> None:
+        """Note which columns stand still, in the recording too, whenever that changes."""
+        if columns != self._frozen:
+            self._frozen = columns
+            log.info("columns that stand still: %s", columns or "none")
+            self._event({"event": "frozen", "columns": columns})
 
     def close(self) -> None:
         """Let go of ring, watch and lock; may be called twice."""

@@ -211,6 +211,21 @@ def test_an_absent_device_is_looked_for_until_it_comes(tmp_path: Path) -> None:
     assert Scripted.closed >= 5
 
 
+def test_an_axis_that_stands_still_is_noted_in_the_recording_when_that_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.lane.SIGN_PERIOD_NS", 0)
+
+    def measured(_: Scripted) -> dict[str, object]:
+        return {"frozen": ["acceleration.x"] if len(Scripted.script) in (1, 2) else []}
+
+    monkeypatch.setattr(Scripted, "measured", measured)
+    Scripted.script = [sample(number) for number in range(3)]
+    told = [json.loads(raw) for header, raw in run(tmp_path) if header.kind == record.EVENT]
+    changes = [one["columns"] for one in told if one["event"] == "frozen"]
+    assert changes == [["acceleration.x"], []]
+
+
 def test_a_lost_device_is_opened_again_and_what_it_gave_meanwhile_was_absent(
     tmp_path: Path,
 ) -> None:

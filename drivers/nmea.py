@@ -37,6 +37,8 @@ _STATUS_NAMES = frozenset({"RMC", "GGA", "GNS", "GLL"})
 _SAME_TIME_NS = 10_000_000
 _HALF_DAY_NS = DAY_NS // 2
 _TIMES_TO_LEARN = 3
+#: No receiver says more about one instant; so what has no time and no pause has an end as well.
+MOST_SENTENCES = 200
 
 
 class _Group:
@@ -75,6 +77,8 @@ class _Group:
 
     def is_ended_by(self, sentence: Sentence) -> bool:
         if sentence.name in _STATUS_NAMES and self.has(sentence):
+            return True
+        if self.sentences >= MOST_SENTENCES:
             return True
         is_timed = sentence.time_ns is not None and self.time_ns is not None
         return is_timed and not self.is_at(sentence.time_ns)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drivers.nmea import FIXES, Decoder, decode_file
+from drivers.nmea import FIXES, MOST_SENTENCES, Decoder, decode_file
 from drivers.nmea_rows import pack
 from drivers.nmea_sentence import parse
 from drivers.sim.nmea_render import Fix, render, seal
@@ -286,6 +286,14 @@ def test_an_epoch_ends_before_another_time():
     assert decoder.feed(seal(RMC) + seal(GGA), 0) == []
     (epoch,) = decoder.feed(seal(at(RMC, "120000.10")), 0)
     assert epoch.sentences == 2
+
+
+def test_sentences_without_a_time_and_without_a_pause_are_not_gathered_for_ever():
+    epochs = decode(*([GSA] * 10 * MOST_SENTENCES), RMC, at(RMC, "120000.10"))
+    assert [epoch.utc_ns for epoch in epochs] == [
+        utc_ns(2025, 6, 21, 12, 0, 0, us) for us in (0, 100_000)
+    ]
+    assert epochs[0].sentences <= MOST_SENTENCES
 
 
 def test_times_that_a_receiver_rounds_differently_are_one_epoch():

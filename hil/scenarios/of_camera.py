@@ -29,6 +29,24 @@ if TYPE_CHECKING:
     from hil.scenarios.recording import Recording
 
 
+#: Thirty pictures a second and no other sensor: ten thousand in six minutes.
+SETTINGS_BRISK = """[vehicle]
+name = "bench"
+[upload]
+mode = "off"
+[[lanes]]
+name = "camera"
+driver = "v4l2_camera"
+device = "/dev/recorder/camera"
+required = false
+rate_hz = 30
+width = 320
+height = 240
+"""
+#: Of ten pictures eight are recorded: 10,500 in all.
+AT_A_TIME, MANY_TIMES = 400, 21
+
+
 def spoil(camera: Any) -> None:
     """Let one picture in ten be damaged, and one in ten be lost on the wire."""
     camera.usb.spoil(DAMAGED, 0.1)
@@ -111,6 +129,19 @@ SCENARIOS = (
         lost={"camera": {"lost_source": SOME}},
         shows=agrees,
         is_short=True,
+    ),
+    Scenario(
+        "camera-many-drops",
+        "Nor is one miscounted of ten thousand pictures, at thirty a second.",
+        (
+            *(plug("camera"), records("camera"), fault("camera", spoil)),
+            *[records("camera", rows=AT_A_TIME)] * MANY_TIMES,
+            fault("camera", spare),
+            records("camera"),
+        ),
+        lost={"camera": {"lost_source": SOME}},
+        settings=SETTINGS_BRISK,
+        shows=agrees,
     ),
     Scenario(
         "camera-slow-reader",

@@ -39,7 +39,7 @@ from drivers.base import (
 from drivers.bounded import call_within
 from drivers.encoded_frames import EncodedFrames
 from drivers.frame_order import FrameOrder
-from drivers.picamera2_library import MAIN, Library, library
+from drivers.picamera2_library import MAIN, RAISED, Library, library
 from drivers.picamera2_setup import BUFFERS, configure, set_controls, shot
 from drivers.stamp_clock import StampClock
 
@@ -152,7 +152,7 @@ class PiCamera(Driver):
             return call_within(OPEN_S, functools.partial(self._open, parts))
         except TimeoutError as error:
             raise self._dead(f"does not open within {OPEN_S:g} s") from error
-        except (RuntimeError, OSError, LookupError) as error:  # what the library raises
+        except RAISED as error:
             raise DeviceAbsentError(f"{self._name}: {error}") from error
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -180,7 +180,7 @@ class PiCamera(Driver):
             call_within(STOP_S, self._stop)
         except TimeoutError as error:
             raise self._dead(f"does not stop within {STOP_S:g} s") from error
-        except (RuntimeError, OSError) as error:
+        except RAISED as error:
             raise DeviceLostError(f"{self._name}: {error}") from error
         for number, one in self._order.rest():
             self._come(number, one)
@@ -198,7 +198,7 @@ class PiCamera(Driver):
                 call_within(STOP_S, opened.close)
             except TimeoutError:
                 self._is_stuck = True
-            except (RuntimeError, OSError):  # it is closed as far as it will be
+            except RAISED:  # it is closed as far as it will be
                 return
 
     @property

@@ -18,6 +18,8 @@ UNIX = "unix:"
 #: picamera2's name of the stream that is encoded.
 MAIN = "main"
 HARDWARE_NODE = Path("/dev/video11")
+#: What picamera2 and libcamera's binding raise; the last where a camera went in between.
+RAISED = (RuntimeError, OSError, LookupError)
 
 
 @dataclass(frozen=True)

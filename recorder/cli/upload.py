@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from recorder.upload.compare import Compared
     from recorder.uploader import Summary
 
+#: Runs of samples that are named one by one; `--json` tells all.
+_MOST_RUNS = 5
+
 
 @click.command()
 @click.argument("session_id", metavar="[ID]", default="")
@@ -168,9 +171,21 @@ def _print_compared(found: dict[str, Compared]) -> None:
         rows = f"{words.count(one.rows)} rows compared"
         if one.digest_rows:
             rows += f", {words.count(one.digest_rows)} more by their digest"
+        if one.unknown_rows:
+            rows += f", {words.count(one.unknown_rows)} not: nobody kept their digest"
         good = f"{session_id}: {one.sequence}: {rows}"
         out.print(Text(f"{good}, all as sent", "green") if not one.wrong else good)
+        for topic, runs in one.gone.items():
+            out.print(Text(f"  {topic}: {_gone(runs)}", "dim"))
         for wrong in one.wrong:
             out.print(Text(f"  {wrong}", "red"))
     if not found:
         out.print("Nothing was sent to this server.")
+
+
+def _gone(runs: list[tuple[int, int]]) -> str:
+    rows = sum(last - first + 1 for first, last in runs)
+    named = [f"{first} to {last}" if first < last else f"{first}" for first, last in runs]
+    more = f" and {len(runs) - _MOST_RUNS} more runs" if len(runs) > _MOST_RUNS else ""
+    numbers = ", ".join(named[:_MOST_RUNS]) + more
+    return f"the spool does not give {words.count(rows)} samples any more: {numbers}"

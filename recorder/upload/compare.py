@@ -1,16 +1,20 @@
 """What a server holds of a session against what was sent: everything is read back.
 
-Rows are compared one by one with those that the spool still has. Of a part that the spool has given
-up since, the digest of its values that was journalled at delivery must do.
+Rows are compared one by one with those that the spool still has, sample by sample: what it has
+given up since, or cannot read any more, is told and takes no other row's place. Of these rows the
+digest of their part's values that was journalled at delivery must do.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recorder.errors import RemoteRefusedError
-from recorder.upload.content import ContentDigest, digest
+from recorder.upload.content import digest
+from recorder.upload.difference import Difference, difference
+from recorder.upload.plan import what_is_left
 from recorder.upload.reissue import lines_of
 from recorder.upload.rows import (
     Extent,
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from recorder.upload.source import Source
     from recorder.upload.state import Progress, UploadState
 
+    #: Reads a part's topic from its beginning.
+    _Reading = Callable[[], Iterator[pa.RecordBatch]]
+
 
 @dataclass
 class Compared:
@@ -39,12 +46,18 @@ class Compared:
         sequence: name of the session's sequence on the server.
         rows: how many were compared with the spool's, one by one.
         digest_rows: how many were compared by their part's digest.
+        unknown_rows: how many could not be compared: the spool had given them up before anybody
+            worked their digest out.
+        gone: of parts of which the spool holds only some, by topic: the numbers of the samples that
+            it lacks, the first and the last of each run.
         wrong: what is not as it was sent, in words; empty if all is.
     """
 
     sequence: str
     rows: int = 0
     digest_rows: int = 0
+    unknown_rows: int = 0
+    gone: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -68,13 +81,18 @@ def compare(
     sizes = Sizes(min(most_bytes, state.sizes.batch_bytes), most_bytes)
     for one in state.parts:
         if one.is_delivered:
-            _compare_part(found, client, one, _sent(state, source, one, sizes), tick)
+            read = functools.partial(_read, client, f"{found.sequence}/{one.topic}", tick)
+            try:
+                _compare_part(found, one, _sent(state, source, one, sizes), read)
+            except RemoteRefusedError as refusal:
+                found.wrong.append(f"{one.topic}: {refusal}")
     return found
 
 
 def _sent(
     state: UploadState, source: Source | None, one: Progress, sizes: Sizes
 ) -> Iterator[pa.RecordBatch]:
+    """Make what was sent of a part once more, as far as the spool still holds it."""
     if source is None:
         raise GivenUpError(f"{one.name}: its session is not in the spool any more")
     part = one.part
@@ -82,95 +100,50 @@ def _sent(
         lines = lines_of(part.lane, source.entries, state)
         made = own_batches(part, part_lines(part, lines))
     else:
-        made = lane_batches(part, source.folder(part.lane))
+        folder = source.folder(part.lane)
+        left = what_is_left(part, folder, is_last=False)
+        if left is None:
+            raise GivenUpError(f"{one.name}: nothing of it is in the spool any more")
+        made = lane_batches(left, folder)
     yield from Extent(sizes).over(made)
 
 
+def _read(
+    client: MosaicoClient, locator: str, tick: Callable[[int], None]
+) -> Iterator[pa.RecordBatch]:
+    for batch in client.read(locator):
+        tick(batch.nbytes)
+        yield batch
+
+
 def _compare_part(
-    found: Compared,
-    client: MosaicoClient,
-    one: Progress,
-    sent: Iterator[pa.RecordBatch],
-    tick: Callable[[int], None],
+    found: Compared, one: Progress, sent: Iterator[pa.RecordBatch], read: _Reading
 ) -> None:
-    locator = f"{found.sequence}/{one.topic}"
-
-    def read() -> Iterator[pa.RecordBatch]:
-        for batch in client.read(locator):
-            tick(batch.nbytes)
-            yield batch
-
     try:
-        try:
-            wrong = difference(sent, read())
-            found.rows += one.rows
-        except GivenUpError:
-            if not one.content:  # the spool had given it up before anybody worked that out
-                return
-            wrong = "" if one.content == digest(read()) else "other values than were sent"
-            found.digest_rows += one.rows
-    except RemoteRefusedError as refusal:
-        wrong = str(refusal)
-    if wrong:
-        found.wrong.append(f"{one.topic}: {wrong}")
+        told = difference(sent, read())
+    except GivenUpError:
+        told = Difference(gone=[(0, one.rows - 1)])
+    else:
+        there = told.rows + told.gone_rows
+        if there != one.rows:
+            told.add_wrong(f"{there} rows where {one.rows} were sent")
+        elif told.gone:
+            found.gone[one.topic] = told.gone
+    found.rows += told.rows
+    if told.gone:
+        _compare_digest(found, one, told, read)
+    if told.wrong:
+        found.wrong.append(f"{one.topic}: {told.wrong}")
 
 
-def difference(sent: Iterator[pa.RecordBatch], there: Iterator[pa.RecordBatch]) -> str:
-    """Return where two streams of rows differ first, in words; empty if they are equal.
-
-    Raises:
-        GivenUpError: `sent` cannot be made any more.
-    """
-    ours, theirs = _Rows(sent), _Rows(there)
-    row = 0
-    while (count := min(ours.left(), theirs.left())) > 0:
-        mine, yours = ours.take(count), theirs.take(count)
-        if not _are_equal(mine, yours):
-            return f"row {row + _first_other(mine, yours)} is another"
-        row += count
-    if ours.left():
-        return f"only {row} rows"
-    return f"more than the {row} rows that were sent" if theirs.left() else ""
-
-
-class _Rows:
-    """A stream of batches that is taken in pieces of any length."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self._rest: pa.RecordBatch | None = None
-
-    def left(self) -> int:
-        """Return how many rows can be taken at once; 0 at the end."""
-        while self._rest is None or not self._rest.num_rows:
-            self._rest = next(self._batches, None)
-            if self._rest is None:
-                return 0
-        return int(self._rest.num_rows)
-
-    def take(self, count: int) -> pa.RecordBatch:
-        """Return the next rows, no more than are left."""
-        batch = self._rest
-        if batch is None:
-            raise ValueError("nothing is left")
-        self._rest = batch.slice(count)
-        return batch.slice(0, count)
-
-
-def _are_equal(mine: pa.RecordBatch, yours: pa.RecordBatch) -> bool:
-    # Not Arrow's own `equals`: two NaN in the same place are the same value here.
-    digests = ContentDigest(), ContentDigest()
-    for each, batch in zip(digests, (mine, yours), strict=True):
-        each.add(batch)
-    return bool(mine.schema == yours.schema) and digests[0].text == digests[1].text
-
-
-def _first_other(mine: pa.RecordBatch, yours: pa.RecordBatch) -> int:
-    low, high = 0, int(mine.num_rows)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _are_equal(mine.slice(low, middle - low), yours.slice(low, middle - low)):
-            low = middle
-        else:
-            high = middle
-    return low
+def _compare_digest(found: Compared, one: Progress, told: Difference, read: _Reading) -> None:
+    """Judge a part of which the spool lacks some by the digest of all that was sent."""
+    if not one.content:
+        found.unknown_rows += told.gone_rows
+    elif digest(read()) == one.content:
+        found.digest_rows += told.gone_rows
+        # Made without the rows in a hole, what follows it may differ from what was sent by the
+        # nanosecond that keeps times rising.
+        told.wrong = ""
+    else:
+        told.add_wrong("other values than were sent")

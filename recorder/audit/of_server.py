@@ -15,6 +15,7 @@ from recorder.audit import claims
 from recorder.audit.books import EQUATIONS, KEYS, Books, quality
 from recorder.audit.finding import Audit, LaneAudit
 from recorder.errors import RemoteRefusedError
+from recorder.replaced import Issue, counting, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def audit_server(client: MosaicoClient, recording_id: str) -> Audit:
         RemoteError: it cannot be read; there is no such recording, or several; or nothing but its
             announcement came in.
     """
-    info = _sequence(client, recording_id)
+    info, remark = _sequence(client, recording_id)
     beats = [json.loads(text) for text in _texts(client, info, HEARTBEATS)]
     closing = [json.loads(text) for text in _texts(client, info, SUMMARY)]
     records = closing or beats
@@ -119,6 +120,7 @@ def audit_server(client: MosaicoClient, recording_id: str) -> Audit:
     audit.heartbeats(beats)
     audit.survived(record, beats)
     audit.notes.append("a server cannot tell one cause of a missing number from another")
+    audit.notes += [remark] if remark else []
     shares = []
     runs: dict[str, list[_Run]] = {}
     for recorded in record["lanes"]:
@@ -190,28 +192,35 @@ def _timed(record: Record, runs: dict[str, list[_Run]]) -> Iterator[str]:
             yield f"{key} {record[key]}, by the rows {value}"
 
 
-def _sequence(client: MosaicoClient, recording_id: str) -> SequenceInfo:
+def _sequence(client: MosaicoClient, recording_id: str) -> tuple[SequenceInfo, str]:
+    """Return the sequence of a recording that counts, and what is to be told of it."""
     found: dict[str, SequenceInfo] = {}
-    replaced: set[str] = set()
+    issues: list[Issue] = []
     for name in client.sequences():
         info = client.describe_sequence(name)
         facts = info.user_metadata.get("recording") if info else None
         if info is not None and facts and str(facts["id"]).startswith(recording_id):
             found[name] = info
-            replaced |= {*facts.get("replaces", ())}
-    found = {name: one for name, one in found.items() if name not in replaced}
-    if len(found) != 1:
-        what = f"{len(found)} recordings begin" if found else "no recording begins"
+            is_whole = bool(_filled(info, SUMMARY))
+            issues.append(Issue.read(name, facts, is_whole=is_whole))
+    names = counting(issues)
+    if len(names) != 1:
+        what = f"{len(names)} recordings begin" if names else "no recording begins"
         raise RemoteRefusedError(f"{what} with {recording_id!r}")
-    return next(iter(found.values()))
+    (name,) = names
+    return found[name], note(issues, name)
+
+
+def _filled(info: SequenceInfo, path: str) -> list[TopicInfo]:
+    """Return the finalized topics with rows of one of the recorder's own paths."""
+    start = f"{info.name}/{path}"
+    return [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
 
 
 def _texts(client: MosaicoClient, info: SequenceInfo, path: str) -> list[str]:
     """Return the rows of one of the recorder's own topics, all its parts in order."""
-    start = f"{info.name}/{path}"
-    topics = [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
     rows: list[tuple[int, str]] = []
-    for one in topics:
+    for one in _filled(info, path):
         for batch in client.read(one.locator):
             times, texts = batch.column("timestamp_ns"), batch.column("data")
             rows += zip(times.to_pylist(), texts.to_pylist(), strict=True)
@@ -271,8 +280,6 @@ def _manifest(client: MosaicoClient, info: SequenceInfo) -> dict[str, str]:
 
 def _mark(client: MosaicoClient, info: SequenceInfo) -> Record:
     """Return the metadata of the commit mark."""
-    start = f"{info.name}/{SUMMARY}"
-    marks = [one for one in info.topics if one.locator.startswith(start) and one.last_ns]
-    newest = max(marks, key=lambda one: one.last_ns or 0)
+    newest = max(_filled(info, SUMMARY), key=lambda one: one.last_ns or 0)
     topic = client.describe_topic(newest.locator)
     return dict(topic.user_metadata) if topic else {}

@@ -153,7 +153,7 @@ def replay(
     pace = Pace(speed, stop_on_signals())
     bar = _progress(is_shown=file is not None or target is not None)  # else among the rows
     with Address(server, key_file, certificate).connect() as client, bar:
-        info = find(client, recording)
+        info = find(client, recording, lambda text: click.echo(f"note: {text}", err=True))
         chosen = sources(info, topics)
         is_whole = not topics and start_ns is None and end_ns is None
         told = _Told(bar, _all_rows(chosen) if start_ns is None and end_ns is None else None)

@@ -105,10 +105,16 @@ def _source(command: Callable[..., None]) -> Callable[..., None]:
 def _from_server(
     url: str, key_file: Path | None, certificate: Path | None, ended_within_days: float | None
 ) -> Records:
+    """Return what a server shows of all sequences of all recordings."""
     within_s = None if ended_within_days is None else ended_within_days * _DAY_S
     with _observer(url, key_file, certificate) as observer:
         found = [seen.to_dict() for seen in observer.recordings(within_s)]
     return sorted(found, key=lambda one: one["start_utc_ns"] or 0)
+
+
+def _that_count(found: Records) -> Records:
+    """Leave out sequences of a recording that do not count beside another."""
+    return [one for one in found if one.get("counts", True)]
 
 
 def _marks(url: str, key_file: Path | None, certificate: Path | None, sequence: str) -> Records:
@@ -132,15 +138,27 @@ def _observer(url: str, key_file: Path | None, certificate: Path | None) -> Obse
     "  [default: all]",
     show_default=False,
 )
+@click.option(
+    "--all",
+    "is_all",
+    is_flag=True,
+    help="List sequences on a server too that do not count: one that was sent anew replaces them,"
+    " or they are not whole yet.",
+)
 @options.as_json
-def sessions(place: Place, days: float | None, as_json: bool) -> None:
+def sessions(place: Place, days: float | None, is_all: bool, as_json: bool) -> None:
     """List the recordings in a spool or on a server, oldest first.
 
     Of one on a server it is told whether it is live (recorded, and heard of), stale (recorded, and
     three of the promised signs of life are missing), draining (no longer recorded; the rest waits
-    on the vehicle), ended, or abandoned (see `recorder watch`).
+    on the vehicle), ended, or abandoned (see `recorder watch`). Of one that was sent anew only the
+    sequence that counts is listed: the new one, once it is whole.
     """
-    found = place.records(days)
+    known = place.records(days)
+    found = known if is_all else _that_count(known)
+    if len(found) < len(known):
+        left = f"{len(known) - len(found)} that were sent anew, or are being"
+        click.echo(f"not listed: {left}; --all lists them too", err=True)
     if as_json:
         print_json(found)
     elif not found:
@@ -189,7 +207,9 @@ def _elsewhere(config_file: Path, spool: Path | None, server: str | None) -> Pla
         places.append(("spool", lambda: from_spool(open_spool(config.spool.directory))))
     elif upload.server:
         key, roots = upload.key_file, upload.certificate
-        places.append((upload.server, lambda: _from_server(upload.server, key, roots, None)))
+        places.append(
+            (upload.server, lambda: _that_count(_from_server(upload.server, key, roots, None)))
+        )
     return [(name, functools.partial(_asked, name, records)) for name, records in places]
 
 
@@ -218,7 +238,7 @@ def show(session_id: str, place: Place, is_tree: bool, as_json: bool) -> None:
     delivered to the server, still pending there, and lost, each to a cause. With --sources, exit
     code 1: a source is missing, or comes from itself.
     """
-    known = place.records()
+    known = _that_count(place.records())
     found = [one for one in known if one["id"].startswith(session_id)]
     if len(found) != 1:
         what = f"{len(found)} recordings begin" if found else "no recording begins"

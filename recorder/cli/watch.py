@@ -18,7 +18,7 @@ from recorder.service import stop_on_signals
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recorder.ground.observe import Seen
+    from recorder.ground.seen import Seen
     from recorder.service import Stop
 
 _HOUR_S = 3600

@@ -4,13 +4,6 @@ A recording tells of itself in three ways: its sequence's metadata (the announce
 `recorder/session` (each the whole session record, in parts that declare how often they come), and
 `recorder/summary`, the commit mark. How long it has been silent is reckoned from when the server
 got the newest of them, by the server's clock: a vehicle's clock may be wrong.
-
-    ended       its record is terminal
-    abandoned   an observer said so, by a note on its sequence (see `recorder.ground.watch`)
-    draining    no longer recorded; what the vehicle still holds waits to be sent, and no sign of
-                life is promised meanwhile
-    live        recorded, and not silent for more than three of the periods that it declared
-    stale       recorded as far as is known, and silent for longer: no network, or no vehicle
 """
 
 from __future__ import annotations
@@ -27,20 +20,20 @@ import pyarrow.flight as fl
 
 from recorder.errors import RemoteRefusedError
 from recorder.ground.keys import HEADER
+from recorder.ground.seen import Seen, related
 from recorder.mosaico import MosaicoClient, SequenceInfo, codec, read_key
 from recorder.mosaico.wire import open_flight, remote_errors
+from recorder.replaced import Issue
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.upload.naming import abandoned_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from recorder.mosaico import TopicInfo
 
 SUMMARY, HEARTBEATS, MARKS = "recorder/summary", "recorder/session", "recorder/marks"
-MISSED_PERIODS = 3
 #: Of a recording that declared none: the time that a part of heartbeats may span.
 UNTOLD_PERIOD_S = 60.0
 _TIMEOUT_S = 10.0
@@ -75,64 +68,6 @@ class Address:
         return MosaicoClient.connect_url(
             self.url, api_key=self.api_key, tls_root_certs=self.roots, timeout_s=_TIMEOUT_S
         )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A recording as the server shows it.
-
-    Args:
-        sequence: its name there.
-        record: the newest session record, as plain values.
-        is_announcement: the server was told that it began, and nothing since.
-        begun_utc_ns: when its sequence was made, by the server's clock.
-        received_utc_ns: when the newest sign of it came in, by the server's clock.
-        period_s: how often signs were promised while it is recorded.
-        silent_s: how long ago the newest sign came in.
-        is_abandoned: somebody left a note that says so.
-    """
-
-    sequence: str
-    record: dict[str, Any]
-    is_announcement: bool
-    begun_utc_ns: int
-    received_utc_ns: int
-    period_s: float
-    silent_s: float
-    is_abandoned: bool
-
-    @property
-    def id(self) -> str:
-        """The recording's id."""
-        return str(self.record["id"])
-
-    @property
-    def has_ended(self) -> bool:
-        """True if its record will not change any more."""
-        return self.record["state"] not in ("waiting", "open")
-
-    @property
-    def life(self) -> str:
-        """One of the words above."""
-        if self.has_ended:
-            return "ended"
-        if self.is_abandoned:
-            return "abandoned"
-        if self.record["recording"] == "stopped":
-            return "draining"
-        return "stale" if self.silent_s > MISSED_PERIODS * self.period_s else "live"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record, with what was seen of it from outside beside."""
-        return {
-            **self.record,
-            "sequence": self.sequence,
-            "is_announcement": self.is_announcement,
-            "life": self.life,
-            "silent_s": round(self.silent_s, 1),
-            "period_s": self.period_s,
-            "received_utc_ns": self.received_utc_ns,
-        }
 
 
 class Observer:
@@ -187,6 +122,7 @@ class Observer:
             period_s=_period_s(found.info),
             silent_s=silent_s,
             is_abandoned=False,
+            issue=issue(found.info),
         )
         if seen.has_ended:
             return seen
@@ -194,12 +130,10 @@ class Observer:
         is_noted = any(mark in one.text for one in self.client.notifications(name))
         return dataclasses.replace(seen, is_abandoned=is_noted)
 
-    def recordings(self, ended_within_s: float | None = None) -> Iterator[Seen]:
+    def recordings(self, ended_within_s: float | None = None) -> list[Seen]:
         """Look at all recordings, by name; arguments as for `look`."""
-        for name in self.sequences():
-            seen = self.look(name, ended_within_s)
-            if seen is not None:
-                yield seen
+        looks = (self.look(name, ended_within_s) for name in self.sequences())
+        return related([seen for seen in looks if seen is not None])
 
     def marks(self, name: str) -> list[dict[str, Any]]:
         """Return a recording's marks (`recorder.spool.marks`), as far as they came, oldest first.
@@ -274,6 +208,12 @@ class _Described:
     info: SequenceInfo
     begun_utc_ns: int
     received_utc_ns: int
+
+
+def issue(info: SequenceInfo) -> Issue:
+    """What a recording's sequence says of the recording's other ones."""
+    is_whole = bool(_finalized(info, SUMMARY))
+    return Issue.read(info.name, info.user_metadata["recording"], is_whole=is_whole)
 
 
 def _newest(info: SequenceInfo, path: str) -> TopicInfo | None:

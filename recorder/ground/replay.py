@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from recorder.errors import RecorderError
 from recorder.ground.merge import TIME
-from recorder.ground.observe import SUMMARY
+from recorder.ground.observe import SUMMARY, issue
+from recorder.replaced import counting, note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from recorder.mosaico import MosaicoClient, SequenceInfo, TopicInfo
     from recorder.service import Stop
@@ -80,10 +81,15 @@ class Slice:
         return sum(table.num_rows for _, table in self.pieces)
 
 
-def find(client: MosaicoClient, wanted: str) -> SequenceInfo:
+def find(client: MosaicoClient, wanted: str, tell: Callable[[str], None]) -> SequenceInfo:
     """Find a recording by its id, by the beginning of it, or any sequence by its name.
 
-    Of one that was sent anew, by its id, the sequence that counts.
+    Of one that was sent anew, by its id, the sequence that counts (`recorder.replaced`).
+
+    Args:
+        client: a connection with the read permission.
+        wanted: what to find.
+        tell: told if that is being sent anew.
 
     Raises:
         RecorderError: there is not exactly one.
@@ -93,13 +99,16 @@ def find(client: MosaicoClient, wanted: str) -> SequenceInfo:
         return by_name
     described = (client.describe_sequence(name) for name in client.sequences())
     recordings = [one for one in described if one and _recording(one).get("id")]
-    found = [one for one in recordings if str(_recording(one)["id"]).startswith(wanted)]
-    replaced = {name for one in found for name in _recording(one).get("replaces", ())}
-    found = [one for one in found if one.name not in replaced]
+    matching = [one for one in recordings if str(_recording(one)["id"]).startswith(wanted)]
+    issues = [issue(one) for one in matching]
+    names = counting(issues)
+    found = [one for one in matching if one.name in names]
     if len(found) != 1:
         raise RecorderError(
             f"{len(found) or 'no'} recordings begin with {wanted!r}; `recorder sessions` lists them"
         )
+    if told := note(issues, found[0].name):
+        tell(told)
     return found[0]
 
 

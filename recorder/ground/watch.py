@@ -14,12 +14,14 @@ import time
 from typing import TYPE_CHECKING
 
 from recorder.errors import RecorderError
+from recorder.ground.seen import related
 from recorder.upload.naming import abandoned_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from recorder.ground.observe import Observer, Seen
+    from recorder.ground.observe import Observer
+    from recorder.ground.seen import Seen
 
 LEASE_S = 24 * 3600.0
 
@@ -48,7 +50,8 @@ class Watch:
 
     def look(self) -> list[Seen]:
         """Look at every recording, abandon what is due, and return all, the oldest first."""
-        found = [seen for name in self._observer.sequences() if (seen := self._look(name))]
+        looks = (self._look(name) for name in self._observer.sequences())
+        found = related([seen for seen in looks if seen is not None])
         for number, seen in enumerate(found):
             newer = self._newer(seen, found)
             if newer is not None and self._is_due(seen):
@@ -71,9 +74,10 @@ class Watch:
             RecorderError: there is not exactly one, or it has ended.
         """
         found = [seen for seen in self._observer.recordings() if seen.id.startswith(recording_id)]
-        if len(found) != 1:
-            raise RecorderError(f"{len(found)} recordings begin with {recording_id!r}")
-        (seen,) = found
+        ids = {seen.id for seen in found}
+        if len(ids) != 1:
+            raise RecorderError(f"{len(ids)} recordings begin with {recording_id!r}")
+        seen = max(found, key=lambda seen: seen.begun_utc_ns)  # of one sent anew, what still grows
         if seen.has_ended:
             raise RecorderError(f"{seen.id} has ended ({seen.record['state']}): nothing to abandon")
         if not seen.is_abandoned:

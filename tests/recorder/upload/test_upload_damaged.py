@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from recorder.audit import audit_server
-from recorder.errors import RemoteAwayError
+from recorder.errors import RecorderError, RemoteAwayError
 from recorder.ground.observe import Address, Observer
 from recorder.ground.replay import find
+from recorder.ground.watch import Watch
 from recorder.mosaico import MosaicoClient
 from recorder.spool import journal
 from recorder.uploader import Asked, upload_once, verify_all
@@ -39,6 +40,10 @@ def config(drive, station, monkeypatch):
     return made
 
 
+def refuse(note):
+    raise AssertionError(note)
+
+
 def test_its_session_is_parked_with_the_reason_and_the_others_are_sent(drive, config, station):
     damaged = drive.id
     drive.begin()
@@ -68,10 +73,13 @@ def test_it_is_sent_anew_when_asked_and_nothing_is_taken_off_the_server(drive, c
         (note,) = client.notifications(begun)
         assert f"sent anew as {whole}" in note.text
         assert client.notifications(whole) == []
-        assert find(client, drive.id[:8]).name == whole
+        assert find(client, drive.id[:8], refuse).name == whole
         assert audit_server(client, drive.id).all_differences == []
     assert differences(server_rows(station.url, whole, "imu"), drive.expected("imu")) == []
     with Observer(Address(station.url)) as observer:
-        lives = {one.sequence: one.life for one in observer.recordings()}
-    assert lives == {begun: "abandoned", whole: "ended"}
+        lives = {one.sequence: (one.life, one.replaced_by) for one in observer.recordings()}
+        assert lives == {begun: ("replaced", whole), whole: ("ended", "")}
+        assert {one.life for one in Watch(observer).look()} == {"replaced", "ended"}
+        with pytest.raises(RecorderError, match="has ended"):
+            Watch(observer).abandon(drive.id)
     assert journal.contents(config.upload_dir / drive.id).damaged_lines == 0

@@ -185,7 +185,7 @@ def test_verify_all_compares_every_row_and_names_the_one_that_differs(drive, sta
     assert sum(sizes) > 6 * 20_000
     Altering(monkeypatch).is_on = True
     (compared,) = verify_all(config, sizes.append).values()
-    assert compared.wrong == ["gps: row 4 is another"]
+    assert compared.wrong == ["gps: sample 4 is another"]
 
 
 def test_verify_all_compares_by_digest_what_the_spool_has_given_up(drive, station, monkeypatch):

@@ -64,6 +64,8 @@ MOST_PAYLOAD_BYTES = 64 * 1024 * 1024
 _BODY = struct.Struct("<4sBBHQQQIIqqQ6Q")
 _TAIL = struct.Struct("<I4s")
 _WHOLE = struct.Struct(_BODY.format + _TAIL.format[1:])
+#: Of a header what tells where its record belongs and ends; the rest is passed over.
+_PLACE = struct.Struct("<4sBB2xQQ8xII72xI4s")
 #: The checksum covers the header up to here, and the payload.
 CRC_OFFSET = _BODY.size
 HEADER_BYTES = _WHOLE.size
@@ -232,6 +234,19 @@ def unpack_fields(raw: bytes | memoryview | mmap.mmap, offset: int = 0) -> tuple
     For whoever walks over many records: a tuple costs a sixth of a `Header`.
     """
     return _WHOLE.unpack_from(raw, offset)
+
+
+def measure(raw: bytes, epoch: int, position: int) -> tuple[int, int, int] | None:
+    """Return rows, payload length and checksum of a header, if it may lie at a place of a ring.
+
+    For whoever walks over many records and needs no more of each: half the cost.
+    """
+    magic, version, kind, ring, there, rows, size, crc, end_magic = _PLACE.unpack(raw)
+    if there != position or ring != epoch or magic != MAGIC or end_magic != END_MAGIC:
+        return None
+    if version != VERSION or kind not in KINDS or size > MOST_PAYLOAD_BYTES:
+        return None
+    return rows, size, crc
 
 
 def is_plausible(fields: tuple[Any, ...]) -> bool:

@@ -37,7 +37,7 @@ import os
 import struct
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder import record
 from recorder.clock import boot_id, boot_ns
@@ -105,27 +105,30 @@ class _Mapping:
 
     def record_at(self, position: int) -> tuple[record.Header, list[memoryview]] | None:
         """Return the record at a position and its memory, header included, or None."""
-        fields = self._fields_at(position)
-        if fields is None:
+        if (found := self._found_at(position)) is None:
             return None
-        header = record.header_of(fields)
+        header = record.header_of(record.unpack_fields(found[0]))
         return header, self._slices(position, header.size_bytes)
 
-    def _fields_at(self, position: int) -> tuple[Any, ...] | None:
-        """Return the header's values of the record at a position, if it verifies there."""
+    def _found_at(self, position: int) -> tuple[bytes, int, int] | None:
+        """Return header, rows and length of the record at a position, if it verifies there."""
         begin = self._begin + position % self.capacity_bytes
         # A copy: what is checked must be what is read, though the lane may be writing here.
-        raw = self._memory[begin : min(begin + record.HEADER_BYTES, self._end)]
+        raw = self._memory[begin : begin + record.HEADER_BYTES]
         if len(raw) < record.HEADER_BYTES:
             raw = b"".join(self._slices(position, record.HEADER_BYTES))
-        fields = record.unpack_fields(raw)
-        if fields[record.POSITION] != position or fields[record.EPOCH] != self.epoch:
+        if (found := record.measure(raw, self.epoch, position)) is None:
             return None
-        size = fields[record.PAYLOAD_BYTES]
-        if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
+        rows, payload_bytes, crc = found
+        size = record.HEADER_BYTES + payload_bytes
+        if size > self.capacity_bytes:
             return None
-        payload = self._slices(position + record.HEADER_BYTES, size)
-        return fields if record.verifies(raw, fields, payload) else None
+        if begin + size <= self._end:
+            payload = [self._view[begin + record.HEADER_BYTES : begin + size]]
+        else:
+            payload = self._slices(position + record.HEADER_BYTES, payload_bytes)
+        is_whole = record.checksum(raw[: record.CRC_OFFSET], payload) == crc
+        return (raw, rows, size) if is_whole else None
 
     def tail_position(self) -> int:
         """Return up to where the reader freed the ring."""
@@ -275,21 +278,21 @@ class RingReader(_Mapping):
             At least one record, or None if there is none.
         """
         begin = position = self.position
-        found = Run()
-        while (fields := self._fields_at(position)) is not None:
-            behind = position + record.HEADER_BYTES + fields[record.PAYLOAD_BYTES]
-            if position > begin and behind > begin + most_bytes:
+        run = Run()
+        while (found := self._found_at(position)) is not None:
+            raw, rows, size = found
+            if position > begin and position + size > begin + most_bytes:
                 break
-            found.add(fields)
-            if fields[record.KIND] == record.ANCHOR:
-                payload = self._slices(position, behind - position)
-                found.anchors.append(record.Anchor.unpack(b"".join(payload)[record.HEADER_BYTES :]))
-            position = behind
+            run.add(raw, rows)
+            if not rows and record.unpack_fields(raw)[record.KIND] == record.ANCHOR:
+                payload = b"".join(self._slices(position, size))[record.HEADER_BYTES :]
+                run.anchors.append(record.Anchor.unpack(payload))
+            position += size
         if position == begin:
             return None
         self.position = position
-        found.memory = self._slices(begin, position - begin)
-        return found
+        run.memory = self._slices(begin, position - begin)
+        return run
 
     def free(self, position: int) -> None:
         """Give the memory before `position` back to the lane: what was there is durable."""

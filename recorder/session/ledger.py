@@ -13,7 +13,7 @@ the session bounds it (`unaccounted_max_ns`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 #: Every cause a sample can be lost to, in the order of its way, with the words a user reads.
@@ -103,7 +103,7 @@ class LaneLedger:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account as plain values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> LaneLedger:

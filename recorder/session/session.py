@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,8 +139,12 @@ class Session:
             self.happen("drained_whole")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole record as plain values, with what follows from it spelled out."""
-        plain = dataclasses.asdict(self)
+        """Return the whole record as plain values, with what follows from it spelled out.
+
+        Its dicts and lists, but that of the lanes, are the session's own: the life sign takes it
+        twice a second, and a copy of each would cost five times as much (122 against 26 us).
+        """
+        plain = {**vars(self), "lanes": [one.to_dict() for one in self.lanes]}
         found = self.quality
         plain.update(
             state=self.state.name,

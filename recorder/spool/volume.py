@@ -65,7 +65,8 @@ class Volume:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.is_own = is_alone(directory)
-        self._begin, self._since_s = _written(directory), time.monotonic()
+        self._counters = _counters_of(directory)
+        self._begin, self._since_s = _written(self._counters), time.monotonic()
         self._file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._close = weakref.finalize(self, os.close, self._file)
 
@@ -103,7 +104,7 @@ class Volume:
             Bytes written and flushes, and both per day at the rate so far; nothing, if the file
             system is on no block device or the kernel does not tell.
         """
-        now = _written(self.directory)
+        now = _written(self._counters)
         if now is None or self._begin is None:
             return {}
         days = max(time.monotonic() - self._since_s, 1.0) / 86_400
@@ -120,14 +121,19 @@ class Volume:
         self._close()
 
 
-def _written(directory: Path) -> tuple[int, int] | None:
-    """Return bytes written to a directory's device, and flushes of it, since it was there."""
+def _counters_of(directory: Path) -> Path:
+    """Return where the kernel tells what was done to a directory's device."""
     device = directory.stat().st_dev
     folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
     if (folder / "partition").exists():
         folder = folder.parent  # flushes are counted for the whole disk only
+    return folder / "stat"
+
+
+def _written(counters: Path) -> tuple[int, int] | None:
+    """Return bytes written to a device, and flushes of it, since it was there."""
     try:
-        fields = (folder / "stat").read_text().split()
+        fields = counters.read_text().split()
     except OSError:
         return None
     # Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes, and flushes.

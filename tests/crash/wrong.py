@@ -60,10 +60,11 @@ def no_check_of_place() -> contextlib.AbstractContextManager[None]:
         if not record.is_plausible(fields) or record.HEADER_BYTES + size > self.capacity_bytes:
             return None
         payload = self._slices(position + record.HEADER_BYTES, size)
-        return fields if record.verifies(raw, fields, payload) else None
+        found = raw, fields[record.ROWS], record.HEADER_BYTES + size
+        return found if record.verifies(raw, fields, payload) else None
 
     return replaced(
-        (ring.RingReader, "_fields_at", in_ring),
+        (ring.RingReader, "_found_at", in_ring),
         (segment.SegmentReader, "_valid_at", valid_anywhere),
     )
 

@@ -93,7 +93,6 @@ install: ## Install on this machine: units, users, program, all but the configur
 	install -d -m 750 /etc/recorder
 	[ -e /etc/recorder/recorder.toml ] || install -m 640 systemd/recorder.toml /etc/recorder/recorder.toml
 	/usr/lib/edge-recorder/set-up install $(VERSION)
-	chown root:recorder /etc/recorder /etc/recorder/recorder.toml
 	rm -rf $(MADE)
 
 uninstall: ## Remove what install brought; recordings and configuration stay (root)

@@ -88,6 +88,7 @@ DEEDS = {
     "a user's home": lambda: read("/run/user/0/secret"),
     "write the system": lambda: make("/usr/lib"),
     "write the settings": lambda: make("/etc/recorder"),
+    "write the kept settings": lambda: make("/opt/recorder/current/settings"),
 }
 
 

@@ -20,7 +20,7 @@ LANES = {"probe-gps": "nmea_gps", "probe-imu": "mpu6050", "probe-camera": "v4l2_
 UNITS = (
     *(f"recorder-lane@{lane}" for lane in LANES),
     *("recorder-spool", "recorder-upload", "recorder-web", "recorder-power"),
-    *("recorder-power-off", "recorder-fsck"),
+    *("recorder-settings", "recorder-power-off", "recorder-fsck"),
 )
 #: What each may do of what the probe tries; everything else must be refused.
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -35,6 +35,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     ),
     "recorder-web": frozenset({"a socket to the network", "read the spool"}),
     "recorder-power": frozenset({"a pin", "power off"}),
+    "recorder-settings": frozenset({"write the kept settings"}),
     "recorder-power-off": frozenset(),
     # It is root, without any of root's capabilities.
     "recorder-fsck": frozenset({"a disk"}),
@@ -58,7 +59,7 @@ NODES = (
 #: What has to do with being started, watched and ordered, and nothing with what may be done.
 BESIDE = re.compile(
     r"^(Type|NotifyAccess|WatchdogSec|Restart\w*|ExecStart|TimeoutSt\w+Sec|RemainAfterExit"
-    r"|SuccessAction|PartOf|BindsTo|After|Before|Wants|Conflicts|DefaultDependencies)=.*\n",
+    r"|SuccessAction|SuccessExitStatus|PartOf|BindsTo|After|Before|Wants|Conflicts|DefaultDependencies)=.*\n",
     re.MULTILINE,
 )
 

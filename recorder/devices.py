@@ -39,6 +39,11 @@ def driver_class(name: str) -> type[Driver]:
     raise ConfigError(f"driver {name!r}: its module has no such subclass of drivers.base.Driver")
 
 
+def is_shipped(name: str) -> bool:
+    """Tell whether a driver is a part of this program; a user's own may change under its name."""
+    return ":" not in name or name.startswith("recorder.")
+
+
 def options(driver: type[Driver]) -> dict[str, inspect.Parameter]:
     """Return the keys that a driver takes in its lane's table."""
     signature = inspect.signature(driver)

@@ -54,8 +54,9 @@ def test_every_lane_of_the_configuration_is_wanted(generator: ModuleType, tmp_pa
     text = LANE.format(name="gps", driver="nmea_gps") + LANE.format(name="rear", driver="own:Mine")
     found = generated(generator, tmp_path, text)
     wanted = {one for one in found if one.startswith("recorder.target.wants/")}
-    units = ("recorder-lane@gps", "recorder-lane@rear", "recorder-spool", "recorder-upload")
-    assert wanted == {f"recorder.target.wants/{one}.service" for one in units}
+    lanes = ("lane@gps", "lane@rear")
+    units = (*lanes, "spool", "settings", "upload")
+    assert wanted == {f"recorder.target.wants/recorder-{one}.service" for one in units}
     assert found["recorder.target.wants/recorder-lane@gps.service"].endswith(
         "/recorder-lane@.service"
     )

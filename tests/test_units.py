@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
 RULES = ROOT / "udev" / "99-recorder.rules"
 #: What does one thing and ends; every other service is a process of the recorder.
-ERRANDS = [UNITS / "recorder-fsck.service", UNITS / "recorder-power-off.service"]
+ERRANDS = [UNITS / f"recorder-{one}.service" for one in ("fsck", "power-off", "settings")]
 SERVICES = [one for one in sorted(UNITS.glob("*.service")) if one not in ERRANDS]
 OTHERS = [
     one for kind in ("target", "mount", "path", "slice") for one in sorted(UNITS.glob(f"*.{kind}"))
@@ -97,7 +97,8 @@ def test_systemd_makes_the_users_and_every_unit_runs_as_one_of_them(tmp_path: Pa
     lane = services.pop("recorder-lane@.service")
     assert (lane["DynamicUser"], lane["User"]) == (["yes"], ["rec-%i"])
     assert "recorder" in lane["SupplementaryGroups"][0].split()
-    runs_as = [one["User"][0] for one in services.values()]
+    keeper = read(UNITS / "recorder-settings.service")["Service"]["User"]
+    runs_as = [*keeper, *(one["User"][0] for one in services.values())]
     assert len(set(runs_as)) == len(runs_as)
     assert set(runs_as) <= users
     assert {one["Group"][0] for one in services.values()} == {"recorder"}
@@ -257,6 +258,21 @@ def test_the_check_of_the_spools_partition_has_a_limit_and_the_mount_does_not_ne
     assert mount["Wants"] == mount["After"] == ["recorder-fsck.service"]
     assert mount["Before"] == ["systemd-tmpfiles-setup.service"]
     assert "Requires" not in mount
+
+
+def test_what_is_kept_for_every_process_is_written_by_one_unit_behind_who_records() -> None:
+    writers = [
+        path.name
+        for path in (*SERVICES, *ERRANDS)
+        if "/opt" in " ".join(read(path)["Service"].get("ReadWritePaths", []))
+    ]
+    assert writers == ["recorder-settings.service"]
+    errand = read(UNITS / writers[0])
+    assert written(UNITS / writers[0]) == {"/opt/recorder/current/settings"}
+    assert errand["Unit"]["After"] == ["recorder-spool.service"]
+    assert errand["Service"]["Type"] == ["exec"]
+    assert errand["Service"]["CapabilityBoundingSet"] == [""]
+    assert int(errand["Service"]["CPUWeight"][0]) < 100
 
 
 def test_systemd_takes_a_partition_with_its_check_and_finds_no_circle(tmp_path: Path) -> None:

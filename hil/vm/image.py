@@ -77,9 +77,10 @@ def build(
     subprocess.run(["cp", "-a", "--reflink=auto", root(*PACKAGES, *packages), system], check=True)
     if deb is not None:
         shutil.copy(deb, system / "srv")
-        _inside(system, f"dpkg -i /srv/{deb.name}")
-        (system / "srv" / deb.name).unlink()
+        (system / CONFIG).parent.mkdir()
         (system / CONFIG).write_text(settings)
+        _inside(system, f"dpkg --force-confold -i /srv/{deb.name}")
+        (system / "srv" / deb.name).unlink()
         _inside(system, f"sh -c '{ADD_KEY}'")
         (system / "etc/systemd/system/bench-ground.service").write_text(GROUND)
     bench = system / "opt/bench"

@@ -56,6 +56,7 @@ COMMANDS = {
 PROCESSES = {
     "lane": _Known("processes", "Become the process of one sensor."),
     "power": _Known("processes", "Become the process that watches ignition and supply."),
+    "settings": _Known("processes", "Resolve the configuration once, for faster starts."),
     "web": _Known("processes", "Become the process of the status page."),
 }
 

@@ -83,10 +83,10 @@ def upload(config_file: Path, way: str, as_json: bool, **asked: Any) -> None:  #
     if (asked["over_cap"] or asked["anew"]) and not session_id:
         raise click.UsageError("--over-cap and --anew need the ID of a recording")
     config = load(config_file, {"upload": {"server": server}} if server is not None else None)
-    check_files(config)
-    if way == "serve":
+    if way == "serve":  # it tells by itself what is wrong with these files, and looks again
         become(config, "recorder.uploader")
-    elif way == "now":
+    check_files(config)
+    if way == "now":
         _wake(config, session_id if asked["over_cap"] else "")
         return
     ok = _verify(config, as_json) if way == "verify" else _send(config, asked, as_json)

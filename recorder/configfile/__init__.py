@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from recorder.config import Config
 
-__all__ = ["check_files", "load"]
+__all__ = ["check_files", "load", "read", "resolve"]
 
 _PATHS = (
     ("spool", "directory"),
@@ -49,7 +49,38 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     Raises:
         ConfigError: it cannot be read, or something in it is wrong; one line for each problem.
     """
-    raw = _merged(_read(path), overrides or {})
+    return resolve(path, read(path), overrides)
+
+
+def read(path: Path) -> str:
+    """Return what stands in a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from error
+
+
+def resolve(path: Path, text: str, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Check what stands in a configuration file, as `load` does.
+
+    Args:
+        path: the file.
+        text: what stands in it.
+        overrides: see `load`.
+
+    Raises:
+        ConfigError: something in it is wrong; one line for each problem.
+    """
+    try:
+        raw = _merged(tomllib.loads(text), overrides or {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from error
     for section, key in _PATHS:
         table = raw.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
@@ -81,17 +112,6 @@ def check_files(config: Config) -> None:
         problems.append(f"upload.certificate: found {shown(certificate)}; {error.strerror}")
     if problems:
         raise ConfigError("\n".join(problems))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            table: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
-    return table
 
 
 def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ DRIFT = 2e-5
 DRIFT_PER_S = 5e-6
 #: Looks over which it is averaged how late they come.
 LATE_LOOKS = 8
+#: No chip is so many times as fast as it was told to be, nor ahead by so many samples beside.
+MOST_FAST, MOST_AHEAD = 2, 4
 
 
 class Span(NamedTuple):
@@ -70,6 +72,7 @@ class FifoClock:
         self._anchor_every = max(1, round(rate_hz))
         self._number = 0
         self._next = Span(0.0, 0.0)
+        self._looked_ns = 0  # when the last look began
         self._first_number = 0
         self._first = self._next
         self._anchors: deque[tuple[int, Span]] = deque(maxlen=ANCHORS)
@@ -103,7 +106,7 @@ class FifoClock:
             before_ns: when the look (or the reset of the FIFO) began.
             after_ns: when it ended.
         """
-        self._number = number
+        self._number, self._looked_ns = number, before_ns
         self._next = Span(before_ns, after_ns + self._period.most_ns)
         self._prior = self._period
         self._anchors.clear()
@@ -119,6 +122,7 @@ class FifoClock:
             before_ns: CLOCK_BOOTTIME before the fill was read.
             after_ns: CLOCK_BOOTTIME after it was read.
         """
+        self._looked_ns = before_ns
         self._learn_lateness(before_ns, after_ns)
         following = self.span(number).overlap(Span(before_ns, after_ns + self._period.most_ns))
         if following.width_ns < 0:  # not the clock that it was: start without any knowledge
@@ -130,6 +134,16 @@ class FifoClock:
         self._number, self._next = number, following
         self._measure()
         self._first = self._first.overlap(self.span(self._first_number))
+
+    def can_be(self, number: int, after_ns: int) -> bool:
+        """Tell whether a look may find so many samples: wires have no checksum.
+
+        Args:
+            number: as of `look`.
+            after_ns: as of `look`.
+        """
+        passed = (after_ns - self._looked_ns) / self._allowed.middle_ns
+        return number - self._number <= MOST_FAST * passed + MOST_AHEAD
 
     def span(self, number: int) -> Span:
         """Return when a sample was or will be taken."""

@@ -238,7 +238,8 @@ class FifoImu(Imu):
         after_ns = boot_ns()
         burst = self.take(waiting) if waiting else Burst(b"")
         # Asked after the burst: an overflow shifts what is being read, not what was read before.
-        if self.has_overflown() or burst.is_torn:
+        is_torn = burst.is_torn or not self._clock.can_be(self._taken + waiting, after_ns)
+        if self.has_overflown() or is_torn:
             self._hand_over()
             self._restart_fifo()
             self._gap = True

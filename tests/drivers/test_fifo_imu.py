@@ -185,6 +185,23 @@ def test_frames_of_a_bmi270_are_parted_and_nonsense_is_not_guessed_at():
     assert part(row + bytes((0x33,)) + row) is None
 
 
+@pytest.mark.parametrize("name", ["mpu6050", "lsm6ds3"])
+def test_a_fill_that_came_garbled_over_the_wires_gives_no_row_that_was_not_made(
+    bench, name, monkeypatch
+):
+    imu = bench(name)
+    with imu.driver() as driver:
+        driver.open()
+        samples = read_rows(driver, 30)
+        whole = type(driver).waiting_rows
+        flips = iter([40])
+        monkeypatch.setattr(type(driver), "waiting_rows", lambda self: whole(self) + next(flips, 0))
+        samples += read_rows(driver, 60)
+        samples += driver.finish()
+    losses = reconcile(driver, samples, imu.produced())
+    assert len(losses) == 1
+
+
 @pytest.mark.parametrize("name", WITH_FIFO)
 def test_taking_over_from_a_dead_process_loses_nothing_while_the_fifo_holds(bench, name):
     imu = bench(name)

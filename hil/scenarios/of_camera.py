@@ -20,6 +20,7 @@ from hil.scenarios.scenario import (
     signal,
 )
 from hil.usb.uvc import DAMAGED, LOST, SENT
+from hil.vm.ready import SETTINGS
 from recorder.lane import STUCK_EXIT_CODE
 
 if TYPE_CHECKING:
@@ -29,20 +30,8 @@ if TYPE_CHECKING:
     from hil.scenarios.recording import Recording
 
 
-#: Thirty pictures a second and no other sensor: ten thousand in six minutes.
-SETTINGS_BRISK = """[vehicle]
-name = "bench"
-[upload]
-mode = "off"
-[[lanes]]
-name = "camera"
-driver = "v4l2_camera"
-device = "/dev/recorder/camera"
-required = false
-rate_hz = 30
-width = 320
-height = 240
-"""
+#: Thirty pictures a second: ten thousand in six minutes. The camera's lane is the last.
+SETTINGS_BRISK = "rate_hz = 30".join(SETTINGS.rsplit("rate_hz = 10", 1))
 #: Of ten pictures eight are recorded: 10,500 in all.
 AT_A_TIME, MANY_TIMES = 400, 21
 
@@ -59,13 +48,17 @@ def spare(camera: Any) -> None:
     camera.usb.spoil(LOST, 0)
 
 
-def agrees(recording: Recording, bench: Bench, most_unbuffered: int = 0) -> None:
+def agrees(
+    recording: Recording, bench: Bench, most_unbuffered: int = 0, most_by_time: int = 0
+) -> None:
     """What the camera did between the first picture and the last is what was counted.
 
     Args:
         recording: what was recorded.
         bench: with the camera.
         most_unbuffered: so many pictures may have come for which the kernel had no buffer.
+        most_by_time: so many more may be counted where a picture was stamped later than the lane
+            believes its number, which is two periods.
     """
     rows = recording.rows("camera")
     first, last = (read_number(row.picture) for row in (rows[0], rows[-1]))
@@ -75,10 +68,11 @@ def agrees(recording: Recording, bench: Bench, most_unbuffered: int = 0) -> None
     assert len(frames) == last - first + 1, "the camera itself left pictures out"
     counts = recording.losses("camera")
     lost = counts.get("lost_source", 0) + counts.get("lost_absent", 0)
-    assert rows[-1].values["lost_sensor"] == lost, "the driver's own count is another"
+    counted = rows[-1].values["lost_sensor"]
+    assert 0 <= lost - counted <= most_by_time, f"counted {counted} by the driver, {lost} in all"
     unbuffered = fates.count(SENT) - len(rows)
     assert 0 <= unbuffered <= most_unbuffered, f"{unbuffered} pictures came and are not there"
-    told = counts.get("lost_broken", 0), lost
+    told = counts.get("lost_broken", 0), counted
     # The kernel keeps damaged frames to itself; their numbers are missing all the same.
     right = 0, fates.count(DAMAGED) + fates.count(LOST) + unbuffered
     assert told == right, f"broken, lost: recorded {told}, right {right}"
@@ -141,7 +135,8 @@ SCENARIOS = (
         ),
         lost={"camera": {"lost_source": SOME}},
         settings=SETTINGS_BRISK,
-        shows=agrees,
+        # 27 of 11,711 in six places, where the emulation was 106 to 215 ms late.
+        shows=functools.partial(agrees, most_by_time=60),
     ),
     Scenario(
         "camera-slow-reader",

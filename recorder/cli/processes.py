@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from recorder.config import Config
 
+#: Exit code where the configuration has no such lane, by which its unit is not started again:
+#: EX_CONFIG of sysexits.h.
+NO_LANE_EXIT_CODE = 78
+
 
 def become(config: Config, module: str, *arguments: str) -> NoReturn:
     """Replace this program by a process of the recorder; returns only by an OSError."""
@@ -38,7 +42,8 @@ def lane(name: str, config_file: Path) -> None:
     config = load(config_file)
     names = _lanes(config)
     if name not in names:
-        raise click.BadParameter(f"no lane {name!r}; lanes are {', '.join(names)}")
+        click.echo(f"no lane {name!r}; lanes are {', '.join(names)}", err=True)
+        raise SystemExit(NO_LANE_EXIT_CODE)
     become(config, "recorder.lane", name)
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.units.box import CONFIG, LANES, NAMES
+from recorder.cli.processes import NO_LANE_EXIT_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hil.units.box import Box
+
+OFF = '[upload]\nmode = "off"\n'
 
 
 def sessions(box: Box) -> list[dict[str, Any]]:
@@ -46,6 +49,19 @@ def test_a_process_that_hangs_is_killed_by_the_watchdog(box: Box) -> None:
     box.until(f"test $(systemctl show -P NRestarts recorder-lane@gps) -gt {restarts}")
     box.until("journalctl -u recorder-lane@gps --no-pager | grep -i 'watchdog timeout'")
     box.until("systemctl show -P StatusText recorder-lane@gps | grep ^running")
+
+
+def test_a_lane_that_is_taken_out_of_the_configuration_ends_and_comes_with_it_again(
+    box: Box,
+) -> None:
+    begin = LANES.index('[[lanes]]\nname = "imu"')
+    end = LANES.index("[[lanes]]", begin + 1)
+    box.configure(LANES[:begin] + LANES[end:] + OFF)
+    box.until("systemctl is-failed recorder-lane@imu")
+    assert box.show("recorder-lane@imu", "ExecMainStatus") == str(NO_LANE_EXIT_CODE)
+    box.until("systemctl show -P StatusText recorder-lane@gps | grep ^running")
+    box.configure(LANES + OFF)
+    box.until("systemctl show -P StatusText recorder-lane@imu | grep ^running")
 
 
 def test_what_was_recorded_is_whole_and_what_is_missing_is_counted(box: Box) -> None:

@@ -180,7 +180,9 @@ def upload_once(
         uploader.close()
 
 
-def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compared]:
+def verify_all(
+    config: Config, tick: Callable[[int], None], session_id: str = ""
+) -> dict[str, Compared]:
     """Read back everything that this server got, and compare it row by row with what was sent.
 
     It changes nothing, and may run beside the upload process.
@@ -188,6 +190,7 @@ def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compare
     Args:
         config: the resolved configuration.
         tick: called with the bytes of each batch that was read back.
+        session_id: only sessions whose ids begin with this.
 
     Returns:
         What came of it, by session id.
@@ -203,6 +206,8 @@ def verify_all(config: Config, tick: Callable[[int], None]) -> dict[str, Compare
     found: dict[str, Compared] = {}
     with connected(config) as client:
         for path in sorted(config.upload_dir.glob("[!.]*-*")):
+            if not path.name.startswith(session_id):
+                continue
             try:
                 state = UploadState(journal.read(path))
             except DamagedError as error:

@@ -142,8 +142,8 @@ def _observer(url: str, key_file: Path | None, certificate: Path | None) -> Obse
     "--all",
     "is_all",
     is_flag=True,
-    help="List sequences on a server too that do not count: one that was sent anew replaces them,"
-    " or they are not whole yet.",
+    help="List also what does not count on a server: a sequence that was replaced by one that was"
+    " sent anew, or one that replaces another and is not whole yet.",
 )
 @options.as_json
 def sessions(place: Place, days: float | None, is_all: bool, as_json: bool) -> None:

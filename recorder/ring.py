@@ -214,7 +214,7 @@ class RingWriter(_Mapping):
         fits = self._has_room(header.size_bytes)
         if fits:
             self._write(header, payload)
-            state = replace(state, position=header.end_position, seqno=seqno + rows)
+            state = state.at(header.end_position, seqno + rows)
         else:
             losses = replace(state.losses, ring=state.losses.ring + rows)
             state = replace(state, position=self.state.position, seqno=seqno + rows, losses=losses)

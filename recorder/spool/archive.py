@@ -99,6 +99,7 @@ class Archive:
                 self.announce()
             self._opened = opened.pop_all()
 
+    @takeover.uncollected()
     def _take_over(self, own: str) -> Recording | None:
         """End what other boots and dead processes left; go on with a session of this boot."""
         water = Watermark.read(self._config.watermark_file)
@@ -121,9 +122,8 @@ class Archive:
                 is_afresh=session.id == own,
             )
             self.recording = recording  # let go with the rest, should the disk refuse what follows
-            entries = self.spool.entries(session.id)
             if is_of_this_boot(session):
-                self._bases.update(counts_in(entries, {"base"}))
+                self._bases.update(counts_in(recording.entries, {"base"}))
             for text in recording.refused:
                 log.error("cannot be read and stays where it is: %s", text)
             reason = None
@@ -133,10 +133,10 @@ class Archive:
                 reason = takeover.why_over(session, lanes, is_short=is_short)
             if reason is None:
                 going_on = recording
-                self.said = Said.of(entries)
+                self.said = Said.of(recording.entries, session.id)
                 log.info("session %s goes on", session.id)
             else:
-                self._end_orphan(recording, reason, Said.of(entries))
+                self._end_orphan(recording, reason, Said.of(recording.entries, session.id))
         return going_on
 
     def _end_orphan(self, recording: Recording, reason: str, said: Said) -> None:
@@ -155,7 +155,7 @@ class Archive:
         if before is None:
             return
         entries = self.spool.entries(before.id)
-        said = Said.of(entries)
+        said = Said.of(entries, before.id)
         if before.end_reason not in takeover.FOLLOWED:
             self.said, self.is_held = said.left(), takeover.is_held(self.spool, before)
             return

@@ -26,7 +26,6 @@ from recorder.durable import replace, sync_directory
 from recorder.spool import journal
 from recorder.spool.names import epoch_of
 from recorder.spool.places import discard
-from recorder.spool.tail import HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +87,7 @@ class _Plan:
             if text is None:
                 return None
             plan._end = number + 1
-            if not text.startswith(HEARTBEAT):
+            if not text.startswith(journal.HEARTBEAT):
                 plan._note(number, json.loads(text))
                 continue
             plan._beats.append(number)

@@ -15,7 +15,7 @@ from recorder.record import Anchor
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.spool.counts import Counts
-from recorder.spool.journal import Journal
+from recorder.spool.journal import BULK, Journal
 from recorder.spool.lane_log import LaneLog
 from recorder.spool.leftovers import remove_evicted, remove_undurable
 from recorder.spool.session_time import is_of_this_boot
@@ -44,7 +44,9 @@ class Recording:
     def __init__(self, spool: Spool, session: Session, segment_bytes: int) -> None:
         self.spool = spool
         self.session = session
-        self._journal = Journal(spool.journal_path(session.id), is_long=True)
+        self._journal = Journal(spool.journal_path(session.id), is_long=True, without=BULK)
+        #: What its journal said when it was opened, but for heartbeats and heads.
+        self.entries = self._journal.entries
         #: Segments that cannot be read, with the reason; they stay where they are.
         self.refused: list[str] = []
         folder = spool.session_dir(session.id)
@@ -115,7 +117,9 @@ class Recording:
             is_afresh: no segment is written on: a sync of it failed.
         """
         told = session.lanes
-        session.lanes = [_blank(one) for one in told]
+        session.lanes = [
+            LaneLedger(one.name, one.required, one.weight, one.rate_hz) for one in told
+        ]
         self = cls(spool, session, segment_bytes)
         try:
             is_this_boot = is_of_this_boot(session)
@@ -133,7 +137,7 @@ class Recording:
         is_this_boot: bool,
         is_afresh: bool,
     ) -> None:
-        spool, session, entries = self.spool, self.session, self._journal.entries
+        spool, session, entries = self.spool, self.session, self.entries
         remove_evicted(spool, session.id, entries)
         mine = water if water is not None and water.session_id == session.id else None
         sealed = {one["file"]: one["bytes"] for one in entries if one["entry"] == "sealed"}
@@ -294,7 +298,3 @@ class Recording:
 
 def _entry(session: Session) -> dict[str, Any]:
     return {"entry": "session", "session": session.to_dict()}
-
-
-def _blank(lane: LaneLedger) -> LaneLedger:
-    return LaneLedger(lane.name, lane.required, lane.weight, lane.rate_hz)

@@ -12,7 +12,7 @@ from recorder.spool.names import epoch_of, first_seqno_of
 from recorder.spool.segment import Hole, SegmentReader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recorder.run import Run
@@ -188,24 +188,23 @@ def pieces(
     evicted = {one["file"]: one["delivered"] for one in entries if one["entry"] == "evicted"}
     sealed = _proved(entries, evicted)
     there = {path.name: (path, end_bytes) for path, end_bytes in segments}
-    whole: Piece | None = None
+    whole: list[dict[str, Any]] = []
     for name in _in_order(entries, {**there, **sealed, **evicted}):
         entry = sealed.get(name)
         path, end_bytes = there.get(name, (None, 0)) if name not in evicted else (None, 0)
         is_whole = entry is not None and end_bytes >= entry["bytes"]
-        if whole is not None and not (is_whole and epoch_of(name) == whole.behind.epoch):
-            yield whole
-            whole = None
+        if whole and not (is_whole and epoch_of(name) == whole[-1]["epoch"]):
+            yield _joined(whole, there)
+            whole = []
         if entry is not None and path is not None and is_whole:
-            # Counts are cumulative: of many segments in a row only the last one's are needed.
-            whole = _joined(whole, entry, path)
+            whole.append(entry)
             continue
         if path is not None:
             yield _read(path, end_bytes, is_open=entry is None)
         if entry is not None:
             yield _gone(entry, evicted.get(name))
-    if whole is not None:
-        yield whole
+    if whole:
+        yield _joined(whole, there)
 
 
 def _gone(entry: dict[str, Any], delivered: bool | None) -> Piece:
@@ -232,26 +231,29 @@ def _proved(
     }
 
 
-def _joined(earlier: Piece | None, entry: dict[str, Any], path: Path) -> Piece:
-    """Return what sealed segments hold together: those before, and the one of a journal's entry."""
-    if earlier is None:
-        return replace(Piece.from_dict(entry), path=path)
-    return Piece(
-        earlier.before,
-        Counts.from_dict(entry),
-        earlier.rows + entry["rows"],
-        earlier.first_boot_ns or entry["first_boot_ns"],
-        entry["last_boot_ns"] or earlier.last_boot_ns,
-        path,
-        entry["bytes"],
+def _joined(entries: list[dict[str, Any]], there: Mapping[str, tuple[Path, int]]) -> Piece:
+    """Return what sealed segments hold together, given by their lines in the journal.
+
+    Counts are cumulative: of many segments in a row only the last one's are needed.
+    """
+    last = entries[-1]
+    return replace(
+        Piece.from_dict(last),
+        before=Piece.from_dict(entries[0]).before,
+        rows=sum(one["rows"] for one in entries),
+        first_boot_ns=next((t for one in entries if (t := one["first_boot_ns"])), None),
+        last_boot_ns=next((t for one in reversed(entries) if (t := one["last_boot_ns"])), None),
+        path=there[last["file"]][0],
     )
 
 
 def _in_order(entries: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
     """Return names of segments as they were made: by ring epoch, and in it by number."""
-    epochs = [one["epoch"] for one in entries if one["entry"] == "epoch"]
-    epochs += [epoch_of(name) for name in names]
-    return sorted(names, key=lambda name: (epochs.index(epoch_of(name)), name))
+    rank: dict[int, int] = {}
+    for one in entries:
+        if one["entry"] == "epoch":
+            rank.setdefault(one["epoch"], len(rank))
+    return sorted(names, key=lambda name: (rank.setdefault(epoch_of(name), len(rank)), name))
 
 
 def _read(path: Path, end_bytes: int, *, is_open: bool) -> Piece | DamagedError:

@@ -42,14 +42,12 @@ class Said:
     marks: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, entries: Iterable[dict[str, Any]]) -> Said:
+    def of(cls, entries: Iterable[dict[str, Any]], session_id: str) -> Said:
         """Read it back from a session's journal."""
-        found, own = cls(), ""
+        found = cls()
         for one in entries:
-            if one["entry"] == "session":
-                own = one["session"]["id"]
-            elif one["entry"] == "mark":
-                found.note_mark({"session": own, **one})
+            if one["entry"] == "mark":
+                found.note_mark({"session": session_id, **one})
             elif one["entry"] == "command" and one.get("command") == "set":
                 found.take(one)
         return found

@@ -8,15 +8,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from recorder.spool.journal import text_of
+from recorder.spool.journal import HEARTBEAT, text_of
 from recorder.spool.window import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-#: Nine tenths of a session's journal; whoever keeps the books of the disk needs none of it.
-HEARTBEAT = b'{"entry":"session",'
 
 
 @dataclass

@@ -25,8 +25,9 @@ from recorder.demo import stage
 from recorder.runner import POLL_S, Runner
 from recorder.spool.receipts import final_session
 from recorder.spool.spool import Spool
+from tests.bench import peers
 from tests.bench.measure import Figure, say
-from tests.bench.shelf import MEMORY
+from tests.bench.shelf import MEMORY, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 RATES_HZ = {"gps": 10.0, "imu": 1000.0, "camera": 30.0}
 FRAME_BYTES = 300_000
 CAMERA = {"rate_hz": RATES_HZ["camera"], "size_bytes": FRAME_BYTES}
+#: Half a second of pictures, and how often they are appended to tell what that alone costs.
+COMMIT_S, BARE_COMMITS = 0.5, 20
 #: Start-up, learning of the clocks and the first parts are not the steady state.
 WARM_UP_S = 8.0
 #: In such a time pictures fill a part of the usual length in bytes. Rows, which would take 10
@@ -76,11 +79,16 @@ def figures(disk: Path, url: str, seconds: float) -> Iterator[Figure]:
         url: of the ground station.
         seconds: time that is measured.
     """
+    say(f"load: bare appends for {BARE_COMMITS * COMMIT_S:g} s\n")
+    bare_percent = _bare_percent(disk)
     say(f"load: recording for {WARM_UP_S:g} + {seconds:g} s\n")
     with tempfile.TemporaryDirectory(dir=MEMORY, prefix="recorder-bench-") as memory:
         costs, session = _record(disk, Path(memory), url, seconds)
     for name, most in CPU_PERCENT.items():
         yield Figure(f"CPU of {name}", costs[name].cpu_percent, None, "% core", most, True)
+    # On a machine that fetches each page of its page cache from a host this is most of it.
+    told = "CPU of spool / of a bare append + fdatasync of the pictures"
+    yield Figure(told, costs["spool"].cpu_percent, bare_percent, "% core")
     used = sum(one.cpu_percent for one in costs.values())
     yield Figure("CPU of all processes", used, None, "% core", ALL_CPU_PERCENT, True)
     for name, one in costs.items():
@@ -90,6 +98,13 @@ def figures(disk: Path, url: str, seconds: float) -> Iterator[Figure]:
     shares = sum(one.pss_bytes for one in costs.values()) / 1e6
     yield Figure("memory of all processes, summed PSS", shares, None, "MB", ALL_PSS_MB, True)
     yield from _of_the_session(session)
+
+
+def _bare_percent(disk: Path) -> float:
+    frames = [os.urandom(FRAME_BYTES) for _ in range(round(RATES_HZ["camera"] * COMMIT_S))]
+    pace = Pace(interval_s=COMMIT_S)
+    used_s = peers.raw(disk, frames, BARE_COMMITS, pace, time.process_time)
+    return 100 * used_s / (BARE_COMMITS * COMMIT_S)
 
 
 def _of_the_session(session: Session) -> Iterator[Figure]:

@@ -30,6 +30,7 @@ def raw(
     parts: Sequence[bytes],
     commits: int,
     pace: Pace = UNPACED,
+    clock: Clock = time.perf_counter,
 ) -> float:
     """Append and fdatasync, and nothing else; a slower disk is made up as for ours.
 
@@ -47,7 +48,7 @@ def raw(
         taken_s = 0.0
         for _ in range(commits):
             begin_s = time.perf_counter()
-            taken_s += seconds(commit)
+            taken_s += seconds(commit, clock)
             outlast(begin_s, pace.interval_s)
     return taken_s
 
@@ -102,6 +103,22 @@ def crc_and_copy_us(payload: bytes, room: bytearray) -> float:
             room[at : at + size] = payload
 
     return seconds(copy) / len(places) * 1e6
+
+
+def paced_crc_and_copy_us(
+    payload: bytes, room: bytearray, times: int, pace_s: float
+) -> list[float]:
+    """Return what each of some crc32 and memcpy took, as far apart in time as a lane's puts."""
+    found: list[float] = []
+    view, size = memoryview(room), len(payload)
+    for number in range(times):
+        at = number * size % (len(room) - size)
+        begin_s = time.perf_counter()
+        zlib.crc32(payload)
+        view[at : at + size] = payload
+        found.append((time.perf_counter() - begin_s) * 1e6)
+        time.sleep(pace_s)
+    return found
 
 
 def _taken(commits: int, commit: Callable[[], None], clock: Clock) -> float:

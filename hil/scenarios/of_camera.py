@@ -136,8 +136,8 @@ SCENARIOS = (
         lost={"camera": {"lost_source": SOME}},
         settings=SETTINGS_BRISK,
         # 27 of 11,711 in six places, and 46 of 10,874 in eleven, where the emulation was 94 to
-        # 215 ms late; and the reader of the latter, on a host with ten times its work, once left
-        # no buffer for two pictures.
+        # 215 ms late; and the reader of the latter, on a host with ten times its work, left no
+        # buffer for two pictures.
         shows=functools.partial(agrees, most_unbuffered=20, most_by_time=120),
     ),
     Scenario(

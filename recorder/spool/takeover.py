@@ -37,8 +37,8 @@ _LET_GO = "let_go"
 def uncollected() -> Iterator[None]:
     """Look for no garbage meanwhile.
 
-    What is read of a long journal is none, and the search would be a third of all that grows with
-    the spool at recovery (11 of 37 ms for 1,200 segments).
+    What is read of a long journal is none, and each search goes through all of it: 5 of 75 ms of
+    CPU at the recovery of 1,200 segments.
     """
     gc.disable()
     try:

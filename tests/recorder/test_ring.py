@@ -145,6 +145,65 @@ def test_a_record_copied_into_another_ring_never_verifies_there(tmp_path: Path) 
         each.close()
 
 
+@pytest.mark.parametrize(
+    ("at", "wrong"),
+    [
+        (0, b"RREX"),
+        (4, b"\2"),  # a later version
+        (5, b"\5"),  # no kind
+        (8, bytes(8)),  # another ring
+        (16, (1).to_bytes(8, "little")),  # another place
+        (36, (65_536).to_bytes(4, "little")),  # longer than the ring
+        (116, b"CERX"),
+    ],
+)
+def test_a_header_with_one_wrong_field_is_no_record_whatever_its_checksum(
+    tmp_path: Path, at: int, wrong: bytes
+) -> None:
+    producer = Producer(tmp_path, schema())
+    producer.put(3)
+    reader = RingReader(producer.ring.path)
+    begin = producer.ring._begin
+    size = record.HEADER_BYTES + len(rows(0, 3))
+    raw = bytearray(producer.ring._memory[begin : begin + size])
+
+    def resigned() -> bytes:
+        crc = record.checksum(bytes(raw[: record.CRC_OFFSET]), [bytes(raw[record.HEADER_BYTES :])])
+        raw[record.CRC_OFFSET : record.CRC_OFFSET + 4] = crc.to_bytes(4, "little")
+        return bytes(raw)
+
+    assert resigned() == producer.ring._memory[begin : begin + size]
+    raw[at : at + len(wrong)] = wrong
+    producer.ring._memory[begin : begin + size] = resigned()
+    assert reader.record_at(0) is None
+    assert reader.run(1 << 20) is None
+    producer.close()
+    reader.close()
+
+
+def test_a_run_tells_of_its_records_what_each_of_them_says(tmp_path: Path) -> None:
+    producer = Producer(tmp_path, schema(), 4096)
+    reader = RingReader(producer.ring.path)
+    for lap in range(40):  # round the ring's end at many offsets
+        first = producer.ring.state.seqno
+        producer.event("before")
+        begun = [producer.put(rows) for rows in (2, 3, 1 + lap % 4)]
+        producer.event("behind")
+        each = [header for header, _ in RingReader(producer.ring.path).records()]
+        assert all(begun)
+        run = reader.run(1 << 20)
+        assert run is not None
+        assert (run.first, run.last) == (each[0], each[-1])
+        assert run.opening == each[:2]
+        assert run.rows == producer.ring.state.seqno - first
+        assert (run.first_boot_ns, run.last_boot_ns) == (each[1].boot_ns, each[3].last_boot_ns)
+        assert run.size_bytes == sum(one.size_bytes for one in each)
+        del run
+        reader.free(reader.position)
+    producer.close()
+    reader.close()
+
+
 @pytest.mark.parametrize("at", range(108))
 def test_a_torn_head_leaves_the_one_before(tmp_path: Path, at: int) -> None:
     producer = Producer(tmp_path, schema())

@@ -54,6 +54,21 @@ def test_a_journal_torn_at_every_byte_keeps_the_whole_lines_and_can_be_written_o
         assert journal.read(path) == [*LINES[:whole], {"new": length}]
 
 
+def test_lines_that_are_not_asked_for_are_checked_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    beat: dict[str, object] = {"entry": "session", "session": {"id": "x"}}
+    raw = written(path, [LINES[0], beat, LINES[2], beat])
+    whole, lean = journal.contents(path), journal.contents(path, journal.BULK)
+    assert lean.entries == [LINES[0], LINES[2]]
+    assert lean.end_bytes == whole.end_bytes == len(raw)
+    at = raw.index(b"session")
+    path.write_bytes(raw[:at] + b"S" + raw[at + 1 : -5])
+    found = journal.contents(path, journal.BULK)
+    assert found.entries == [LINES[0], LINES[2]]
+    assert found.damaged_lines == 1
+    assert found.torn_bytes == len(journal.line_of(beat)) - 5
+
+
 def test_a_journal_flipped_at_every_bit_loses_no_line_behind_the_damage(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     raw = written(path, LINES)

@@ -259,17 +259,17 @@ class SegmentReader:
         begin = offset + record.HEADER_BYTES
         if begin > self._end:
             return None
-        fields = record.unpack_fields(self._window.get(offset, begin))
-        place = fields[record.EPOCH : record.POSITION + 1]
+        head = self._window.get(offset, begin)
+        fields = record.unpack_fields(head)
         end = begin + fields[record.PAYLOAD_BYTES]
-        is_here = place == (self.head.epoch, offset + self._ahead) and end <= self._end
-        if not is_here or not record.is_plausible(fields):
+        is_here = fields[record.POSITION] == offset + self._ahead and end <= self._end
+        is_mine = is_here and fields[record.EPOCH] == self.head.epoch
+        if not is_mine or not record.is_plausible(fields):
             return None
         if self._leaves_blobs and fields[record.ROWS]:
             return fields, self._window.get(begin, min(begin + self.head.schema.row_bytes, end))
-        whole = self._window.get(offset, end)
-        payload = whole[record.HEADER_BYTES :]
-        return (fields, payload) if record.verifies(whole, fields, (payload,)) else None
+        payload = self._window.get(begin, end)
+        return (fields, payload) if record.verifies(head, fields, (payload,)) else None
 
     def _next_valid(self, offset: int) -> int | None:
         while (offset := self._window.find(record.MAGIC, offset, self._end)) >= 0:

@@ -12,10 +12,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from recorder.upload.memory import BATCHES_BYTES, keep_small
+from recorder.upload.memory import BATCHES_BYTES, keep_small, share_one_heap
 
 if __name__ == "__main__":
     keep_small(BATCHES_BYTES)  # before what follows loads Arrow
+    share_one_heap()
 
 from recorder.errors import (
     ConfigError,

@@ -8,8 +8,8 @@ import sys
 from importlib.abc import MetaPathFinder
 
 # Of mallopt(3): blocks from this size on are mapped on their own and go back to the system at once;
-# and so much that is free at the heap's end stays there.
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+# so much that is free at the heap's end stays there; and how many heaps there are at most.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8
 _LEAST_BYTES = 128 * 1024
 #: What a process reads into and packs batches in, again and again: some MiB, as blobs of a batch.
 BATCHES_BYTES = 8 * 1024 * 1024
@@ -43,6 +43,15 @@ def keep_small(kept_bytes: int = _LEAST_BYTES) -> None:
     libc.mallopt(_M_TRIM_THRESHOLD, kept_bytes)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     sys.meta_path.insert(0, _NotInstalled())
+
+
+def share_one_heap() -> None:
+    """Let all threads of the process take memory from one heap; before there is a second one.
+
+    Else gRPC's threads get heaps of their own: what one of them kept free the next could not use,
+    and each part that was read back left some more MiB behind (measured).
+    """
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:

@@ -10,6 +10,7 @@ is durable when `sync` has returned.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import zlib
@@ -54,6 +55,30 @@ class Contents:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return every valid entry of a journal, oldest first; an absent one has none."""
     return contents(path).entries
+
+
+def each(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the same one after the other: however long a journal is, none of it is kept."""
+    read_bytes = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                read_bytes += len(line)
+                yield from _valid(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # A place of the disk that cannot be read costs the lines on it, and no more.
+        for line in read_whole(path)[read_bytes:].splitlines(keepends=True):
+            yield from _valid(line)
+
+
+def _valid(line: bytes) -> Iterator[dict[str, Any]]:
+    entry = _entry(line)
+    if entry is not None:
+        yield entry
 
 
 def contents(path: Path, without: tuple[bytes, ...] = ()) -> Contents:

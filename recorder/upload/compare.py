@@ -21,7 +21,6 @@ from recorder.upload.rows import (
     GivenUpError,
     lane_batches,
     own_batches,
-    part_lines,
 )
 from recorder.upload.state import Sizes
 
@@ -97,8 +96,7 @@ def _sent(
         raise GivenUpError(f"{one.name}: its session is not in the spool any more")
     part = one.part
     if part.is_own:
-        lines = lines_of(part.lane, source.entries, state)
-        made = own_batches(part, part_lines(part, lines))
+        made = own_batches(part, lambda: lines_of(part.lane, source.entries, state))
     else:
         folder = source.folder(part.lane)
         left = what_is_left(part, folder, is_last=False)

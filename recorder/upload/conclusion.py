@@ -16,7 +16,7 @@ from recorder.upload.parts import SUMMARY
 from recorder.upload.reissue import issued
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from recorder.clock import Mapping
     from recorder.mosaico import MosaicoClient
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def terminal_record(
-    session: Session, entries: Sequence[dict[str, Any]], log: UploadLog, mapping: Mapping
+    session: Session, entries: Iterable[dict[str, Any]], log: UploadLog, mapping: Mapping
 ) -> Session:
     """Return the session's terminal record, now that nothing of it is pending any more.
 
@@ -39,8 +39,9 @@ def terminal_record(
         mapping: boot time to UTC, as it is known now; what was sent before may say otherwise.
     """
     record = Session.from_dict(json.loads(json.dumps(session.to_dict())))
+    of_segments = [one for one in entries if one["entry"] in ("sealed", "evicted")]
     for account in record.lanes:
-        _settle(account, entries, log.of_lane(account.name))
+        _settle(account, of_segments, log.of_lane(account.name))
     _tell_time(record, log, mapping)
     if not record.state.is_terminal:
         record.finish()

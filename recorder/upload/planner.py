@@ -9,6 +9,7 @@ everything else.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from recorder.clock import boot_ns
@@ -21,6 +22,8 @@ from recorder.upload.reissue import lines_of
 from recorder.upload.rows import lines_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from recorder.clock import Mapping
     from recorder.config import Upload
     from recorder.upload.log import UploadLog
@@ -97,7 +100,7 @@ class Planner:
         # Where the part ends may have been told by what is damaged: the walk goes on from what is.
         self._walks.pop(part.lane, None)
 
-    def own_lines(self, topic: str) -> list[Line]:
+    def own_lines(self, topic: str) -> Iterator[Line]:
         """Return all rows of one of the recorder's own topics so far."""
         return lines_of(topic, self._source.entries, self._log)
 
@@ -191,10 +194,10 @@ class Planner:
     def _own(self, topic: str) -> Progress | None:
         earlier = self._log.of_lane(topic)
         begin = earlier[-1].part.to_seqno if earlier else 0
-        lines = self.own_lines(topic)[begin:]
-        if not lines or not self._is_due(lines[0].boot_ns, _DUE_SHARE * SESSION_LOG_S):
+        boots = [one.boot_ns for one in itertools.islice(self.own_lines(topic), begin, None)]
+        if not boots or not self._is_due(boots[0], _DUE_SHARE * SESSION_LOG_S):
             return None
-        boots = [one.boot_ns for one in lines]
+        end = begin + len(boots)
         mapping = self._mapping(min(boots), max(boots))
         is_all = self._source.is_stopped and not earlier
         part = Part(
@@ -203,10 +206,10 @@ class Planner:
             topic=topic_path(topic, None if is_all else self._log.next_number(topic)),
             epoch=0,
             from_seqno=begin,
-            to_seqno=begin + len(lines),
-            rows=len(lines),
+            to_seqno=end,
+            rows=len(boots),
             pieces=(),
-            digest=lines_digest(lines),
+            digest=lines_digest(itertools.islice(self.own_lines(topic), begin, end)),
             mapping=mapping,
             after_ns=self._after_ns(topic, mapping),
         )

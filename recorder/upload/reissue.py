@@ -23,7 +23,7 @@ from recorder.upload.parts import MARKS
 from recorder.upload.rows import Line, own_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from recorder.mosaico import MosaicoClient
     from recorder.session.session import Session
@@ -70,7 +70,7 @@ def issued_session(session: Session, new_id: str) -> Session:
     return dataclasses.replace(session, id=plain["id"], sources=plain["sources"])
 
 
-def lines_of(topic: str, entries: Iterable[dict[str, Any]], state: UploadState) -> list[Line]:
+def lines_of(topic: str, entries: Iterable[dict[str, Any]], state: UploadState) -> Iterator[Line]:
     """Return all rows of an own topic so far, as they are issued (`recorder.upload.rows`).
 
     Args:
@@ -81,4 +81,4 @@ def lines_of(topic: str, entries: Iterable[dict[str, Any]], state: UploadState) 
     lines = own_lines(topic, entries, state.final)
     if topic == MARKS or not state.reissued_as:
         return lines
-    return [Line(one.boot_ns, issued(one.facts, state.reissued_as)) for one in lines]
+    return (Line(one.boot_ns, issued(one.facts, state.reissued_as)) for one in lines)

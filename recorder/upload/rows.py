@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ from recorder.spool.reader import read_piece
 from recorder.spool.segment import read_head
 from recorder.stamps import Stamps
 from recorder.upload.content import ContentDigest
-from recorder.upload.parts import MARKS, SESSION_LOG, SUMMARY
+from recorder.upload.parts import MARKS, SESSION_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from recorder.schema import LaneSchema
@@ -55,8 +56,8 @@ class Line:
 
 def own_lines(
     topic: str, entries: Iterable[dict[str, Any]], final: dict[str, Any] | None
-) -> list[Line]:
-    """Return all rows of an own topic so far.
+) -> Iterator[Line]:
+    """Yield all rows of an own topic so far.
 
     Args:
         topic: `SESSION_LOG`: each record of the session, the terminal one last; `MARKS`: each mark;
@@ -65,11 +66,16 @@ def own_lines(
         final: the terminal record, or None.
     """
     if topic == MARKS:
-        return [_mark(one) for one in entries if one["entry"] == "mark"]
-    found = [one["session"] for one in entries if one["entry"] == "session"]
-    last = [] if final is None else [final]
-    records = {SESSION_LOG: found + last, SUMMARY: last}[topic]
-    return [Line(max(one["heartbeat_boot_ns"], one["announced_boot_ns"]), one) for one in records]
+        yield from (_mark(one) for one in entries if one["entry"] == "mark")
+        return
+    if topic == SESSION_LOG:
+        yield from (_record(one["session"]) for one in entries if one["entry"] == "session")
+    if final is not None:
+        yield _record(final)
+
+
+def _record(session: dict[str, Any]) -> Line:
+    return Line(max(session["heartbeat_boot_ns"], session["announced_boot_ns"]), session)
 
 
 def _mark(entry: dict[str, Any]) -> Line:
@@ -85,31 +91,31 @@ def lines_digest(lines: Iterable[Line]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def part_lines(part: Part, lines: list[Line]) -> list[Line]:
-    """Return the rows of a part of an own topic as they were when it was planned.
+def lines_within(part: Part, lines: Iterator[Line]) -> Iterator[Line]:
+    """Return those of an own topic's rows that a part has the numbers of."""
+    return itertools.islice(lines, part.from_seqno, part.to_seqno)
+
+
+def own_batches(part: Part, lines: Callable[[], Iterator[Line]]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a part of an own topic.
 
     Args:
         part: the part.
-        lines: all rows of its topic, as they are now.
+        lines: makes all rows of its topic, as they are now. It is called twice, to look at them and
+            to send them, so that they need not be kept.
 
     Raises:
-        GivenUpError: they are others; the session's journal was rewritten without them
-            (`recorder.spool.compaction`).
+        GivenUpError: they are others than were planned; the session's journal was rewritten without
+            them (`recorder.spool.compaction`).
     """
-    mine = lines[part.from_seqno : part.to_seqno]
-    if lines_digest(mine) != part.digest:
+    if lines_digest(lines_within(part, lines())) != part.digest:
         raise GivenUpError(f"{part.topic}: its rows are not in the session's journal any more")
-    return mine
-
-
-def own_batches(part: Part, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a part of an own topic; `lines` are its rows."""
     schema = ontology.schema(OWN_ONTOLOGY)
     stamps = Stamps(part.mapping, part.after_ns)
     times: list[int] = []
     texts: list[str] = []
     size_bytes = 0
-    for line in lines:
+    for line in lines_within(part, lines()):
         times += stamps.of(line.boot_ns, 0, 1)
         texts.append(line.text)
         size_bytes += len(texts[-1])

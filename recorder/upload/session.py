@@ -23,8 +23,8 @@ from recorder.upload.rows import (
     GivenUpError,
     lane_batches,
     lane_schema,
+    lines_within,
     own_batches,
-    part_lines,
 )
 from recorder.upload.sequence import find_or_make, give_up_earlier, remove
 from recorder.upload.state import receipt
@@ -183,7 +183,7 @@ class SessionUpload:
     def _expected_bytes(self, part: Part) -> int:
         """Return about how many bytes a part is on the wire, rather more."""
         if part.is_own:
-            lines = self._planner.own_lines(part.lane)[part.from_seqno : part.to_seqno]
+            lines = lines_within(part, self._planner.own_lines(part.lane))
             return sum(len(one.text) for one in lines)
         held_bytes = sum(one.end - one.begin for one in part.pieces)
         try:
@@ -260,7 +260,7 @@ class SessionUpload:
 
     def _batches(self, client: MosaicoClient, part: Part) -> Iterator[pa.RecordBatch]:
         if part.is_own:
-            yield from own_batches(part, part_lines(part, self._planner.own_lines(part.lane)))
+            yield from own_batches(part, lambda: self._planner.own_lines(part.lane))
             return
         for batch in lane_batches(part, self.source.folder(part.lane)):
             self._beat(client)

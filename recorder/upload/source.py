@@ -9,6 +9,7 @@ from recorder.clock import boot_id, boot_ns, system_anchor
 from recorder.errors import DamagedError
 from recorder.record import Anchor
 from recorder.session.session import Session
+from recorder.spool import journal
 from recorder.spool.names import SUFFIX
 from recorder.spool.segment import read_head
 from recorder.spool.tail import Tail
@@ -16,7 +17,7 @@ from recorder.spool.watermark import durable
 from recorder.time_model import TimeModel, near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from recorder.clock import Mapping
@@ -107,8 +108,14 @@ class Source:
         return any(oldest_boot_ns <= end_ns < now for end_ns in self._marked_to_ns)
 
     @property
-    def entries(self) -> list[dict[str, Any]]:
-        """What the session's journal says: 3 MB for each hour of recording, until `let_go`."""
+    def entries(self) -> Iterable[dict[str, Any]]:
+        """What the session's journal says, to be gone through once.
+
+        Of a session that is being recorded it is kept, 3 MB for each hour, until `let_go`: it is
+        asked for every second. Of a stopped one it is read each time, line by line.
+        """
+        if self.is_stopped:
+            return journal.each(self._tail.path)
         news = self._whole.news()
         if news.is_anew:
             self._entries.clear()

@@ -61,7 +61,7 @@ def test_of_a_session_that_may_still_be_sent_every_row_of_its_own_topics_stays(
         assert compact(one.spool.journal_path(ended), is_settled=False)
         after = one.spool.entries(ended)
         for topic in (SESSION_LOG, MARKS):
-            assert own_lines(topic, after, None) == own_lines(topic, before, None)
+            assert list(own_lines(topic, after, None)) == list(own_lines(topic, before, None))
         assert without(after, "segment", "sealed") == without(before, "segment", "sealed")
         assert len(one.tombstones(ended)) == 2
         assert kinds(one, ended)["segment"] == 2  # the one that is sealed, and the last

@@ -41,9 +41,9 @@ def test_entries_are_those_of_the_journal_whenever_it_is_looked_at(drive):
     for _ in range(3):
         drive.camera(4)
         drive.beat()
-        assert source.entries == drive.spool.entries(drive.id)
+        assert list(source.entries) == drive.spool.entries(drive.id)
     source.let_go()
-    assert source.entries == drive.spool.entries(drive.id)
+    assert list(source.entries) == drive.spool.entries(drive.id)
 
 
 @pytest.fixture

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import tracemalloc
 
-from recorder.config import to_json
+from recorder.clock import boot_id
+from recorder.config import Upload, to_json
 from recorder.demo.stage import Ground
+from recorder.time_model import TimeModel
+from recorder.upload.log import UploadLog
 from recorder.upload.memory import BATCHES_BYTES
+from recorder.upload.parts import SESSION_LOG
+from recorder.upload.planner import Planner
+from recorder.upload.rows import own_batches
+from recorder.upload.source import Source
+from tests.known import known
 
 #: Makes a batch's worth of bytes again and again; tells how many pages the system gave meanwhile.
 BATCHES = """
@@ -60,6 +70,35 @@ def test_parts_that_are_read_back_take_no_more_memory_than_their_sending(drive, 
         (journal,) = drive.config("").upload_dir.glob("[0-9a-f]*-*")
         journal.unlink()  # so it is sent once more
     assert highest_kb[1] < highest_kb[0] + WAY_KB
+
+
+def test_what_a_stopped_session_says_of_itself_is_planned_in_the_same_memory_however_much(drive):
+    drive.tell_time()
+    peaks = []
+    for beats in (5, 50, 250):  # the first pays for what is only made once
+        drive.recording.close()
+        drive.begin()
+        for _ in range(beats):
+            drive.recording.beat(TimeModel(drive.spool.anchors(boot_id().hex())))
+        drive.end()
+        peaks.append(_planned_at_most(drive, beats))
+    _, few, many = peaks
+    assert many < 1.5 * few
+
+
+def _planned_at_most(drive, beats):
+    """Plan the session's heartbeats; return how many bytes Python's objects took at most."""
+    source = Source(drive.spool, drive.id)
+    log = UploadLog(drive.folder / drive.id)
+    tracemalloc.start()
+    planner = Planner(source, log, Upload())
+    part = dataclasses.replace(known(planner.next_part()).part, batch_bytes=20_000)
+    batches = own_batches(part, lambda: planner.own_lines(SESSION_LOG))
+    assert sum(batch.num_rows for batch in batches) == part.rows > beats
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    log.close()
+    return peak
 
 
 def _highest_kb(config):

@@ -76,6 +76,7 @@ DEEDS = {
     "write the spool": lambda: make("/var/lib/recorder/spool"),
     "read the spool": lambda: read("/var/lib/recorder/spool/FORMAT"),
     "write the upload's journals": lambda: make("/var/lib/recorder/upload"),
+    "write the kept settings": lambda: make("/opt/recorder/current/settings"),
     "the key's file": lambda: read("/etc/credstore/recorder.key"),
     "another unit's credential": lambda: read("/run/credentials/bench-other.service/recorder.key"),
     "power off": lambda: make("/run/recorder/power"),
@@ -88,7 +89,6 @@ DEEDS = {
     "a user's home": lambda: read("/run/user/0/secret"),
     "write the system": lambda: make("/usr/lib"),
     "write the settings": lambda: make("/etc/recorder"),
-    "write the kept settings": lambda: make("/opt/recorder/current/settings"),
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recorder.config import Config
 
 #: What `systemd/sysusers.d` makes, and the groups that a lane is in (`systemd/recorder-lane@`).
-_USERS = ("recorder-spool", "recorder-upload", "recorder-web")
+_USERS = tuple(f"recorder-{one}" for one in ("power", "settings", "spool", "upload", "web"))
 _GROUPS = ("recorder", "recorder-rings")
 _LANE_GROUPS = {"uart": ("dialout", "recorder"), "i2c": ("i2c", "recorder")}
 _ALL_GROUPS = ("video", "dialout", "i2c", "recorder")

@@ -26,7 +26,7 @@ MOUNTS = """\
 28 27 179:3 / /var/lib/recorder {options} shared:3 - ext4 /dev/mmcblk0p3 {options}
 """
 DISK = "/sys/devices/platform/mmc/mmcblk0"
-PASSWD = ("recorder-spool", "recorder-upload", "recorder-web", "recorder-power")
+PASSWD = tuple(f"recorder-{one}" for one in ("spool", "upload", "web", "power", "settings"))
 GROUPS = ("recorder", "recorder-rings", "dialout", "i2c", "video", "gpio")
 
 

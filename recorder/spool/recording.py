@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from recorder.booking import START_ALLOWANCE_NS
@@ -87,7 +86,9 @@ class Recording:
                 journal.sync()
         except OSError:
             # Its own, of a moment ago; tried twice a second, they would fill the disk.
-            shutil.rmtree(draft.parent, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+                draft.parent.rmdir()
             raise
         folder = spool.session_dir(session.id)
         draft.parent.rename(folder)

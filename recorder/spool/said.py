@@ -7,7 +7,7 @@ drive. A recording that is started anew begins without it, but for marks whose w
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from recorder.session.session import Session
 
+#: Unicode's categories Cc and Cs; its own tables are a megabyte of the spool's process.
+_UNSAID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Of a name, a detail's key and its value, and of what is said of a mark.
 MOST_CHARACTERS = 255
 _S_NS = 1_000_000_000
@@ -124,5 +126,5 @@ def check_text(what: str, text: object, least: int = 0) -> None:
     """
     if not isinstance(text, str) or not least <= len(text) <= MOST_CHARACTERS:
         raise RecorderError(f"{what} must be a text of {least} to {MOST_CHARACTERS} characters")
-    if any(unicodedata.category(each) in ("Cc", "Cs") for each in text):
+    if _UNSAID.search(text):
         raise RecorderError(f"{what} must be UTF-8 without control characters")

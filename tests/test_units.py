@@ -270,7 +270,7 @@ def test_what_is_kept_for_every_process_is_written_by_one_unit_behind_who_record
     errand = read(UNITS / writers[0])
     assert written(UNITS / writers[0]) == {"/opt/recorder/current/settings"}
     assert errand["Unit"]["After"] == ["recorder-spool.service"]
-    assert errand["Service"]["Type"] == ["exec"]
+    assert errand["Service"]["Type"] == ["simple"]
     assert errand["Service"]["CapabilityBoundingSet"] == [""]
     assert int(errand["Service"]["CPUWeight"][0]) < 100
 

@@ -90,8 +90,7 @@ class Recording:
                 draft.unlink(missing_ok=True)
                 draft.parent.rmdir()
             raise
-        folder = spool.session_dir(session.id)
-        draft.parent.rename(folder)
+        folder = draft.parent.rename(spool.session_dir(session.id))
         sync_directory(folder.parent)
         return cls(spool, session, segment_bytes)
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
 RULES = ROOT / "udev" / "99-recorder.rules"
 #: What does one thing and ends; every other service is a process of the recorder.
-ERRANDS = [UNITS / f"recorder-{one}.service" for one in ("fsck", "power-off", "settings")]
+ERRANDS = [UNITS / f"recorder-{one}.service" for one in ("fsck", "key", "power-off", "settings")]
 SERVICES = [one for one in sorted(UNITS.glob("*.service")) if one not in ERRANDS]
 OTHERS = [
     one for kind in ("target", "mount", "path", "slice") for one in sorted(UNITS.glob(f"*.{kind}"))
@@ -26,7 +26,7 @@ TOKEN = re.compile(r'[A-Z_]+(\{[A-Za-z0-9_/]+\})?(==|!=|\+=|:=|=)"[^"]*"')
 #: The keys that the rules use, by what udev calls them; a misspelt one would be ignored on boot.
 KEYS = {
     *("ACTION", "ATTR", "ATTRS", "DRIVERS", "ENV", "GOTO", "GROUP", "KERNEL", "LABEL", "MODE"),
-    *("OPTIONS", "SUBSYSTEM", "SUBSYSTEMS", "SYMLINK"),
+    *("OPTIONS", "SUBSYSTEM", "SUBSYSTEMS", "SYMLINK", "TAG"),
 }
 
 Unit = dict[str, dict[str, list[str]]]

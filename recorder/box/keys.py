@@ -1,6 +1,7 @@
 """The API key that this box may use at its server: one of its own, never its twin's.
 
     <spool.directory>/keys/<box>.key     this box's own, 0600; goes before `upload.key_file`
+    <spool.directory>/keys/<box>.sealed  the same where the board has a TPM (`recorder.box.seal`)
     <spool.directory>/keys/used          JSON: which key (by its last characters) which box used
     <spool.directory>/keys/*.json        dropped answers to a request for a key; taken, then removed
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recorder import durable
+from recorder.box import seal
 from recorder.box.finding import Finding
 from recorder.box.identity import identify
 from recorder.errors import ConfigError, RecorderError
@@ -97,6 +99,8 @@ def read_answer(text: str) -> Answer:
 def enroll(config: Config, identity: Identity, text: str) -> str:
     """Keep a key for this box, in place of the one before; durable on return.
 
+    As root, on a board with a TPM, it is sealed at once; otherwise it lies open until `secure`.
+
     Args:
         config: the resolved configuration.
         identity: which box this is.
@@ -115,8 +119,34 @@ def enroll(config: Config, identity: Identity, text: str) -> str:
     if owner := _owner(config, fingerprint(answer.key), identity):
         raise RecorderError(f"this is the key of box {owner}; this one needs a key of its own")
     config.keys_dir.mkdir(parents=True, exist_ok=True)
-    durable.replace(_own_file(config, identity), [f"{answer.key}\n".encode()], _MODE)
+    try:
+        if seal.is_possible():
+            _seal(config, identity, answer.key)
+            return fingerprint(answer.key)
+    except RecorderError as error:
+        log.warning("the key is not sealed, and lies open: %s", error)
+    durable.replace(_open_file(config, identity), [f"{answer.key}\n".encode()], _MODE)
+    seal.sealed_file(config, identity.box).unlink(missing_ok=True)
     return fingerprint(answer.key)
+
+
+def secure(config: Config, identity: Identity) -> None:
+    """Seal the key of this box if it lies open, and else open the sealed one for the upload.
+
+    Raises:
+        RecorderError: the TPM does not do it.
+        OSError: it cannot be read or written.
+    """
+    if _open_file(config, identity).exists():
+        _seal(config, identity, read_key(_open_file(config, identity)))
+    elif seal.sealed_file(config, identity.box).exists():
+        seal.unlock(config, identity.box)
+
+
+def _seal(config: Config, identity: Identity, key: str) -> None:
+    seal.keep(config, identity.box, key)
+    _open_file(config, identity).unlink(missing_ok=True)
+    durable.sync_directory(config.keys_dir)
 
 
 def take_dropped(config: Config) -> bool:
@@ -158,11 +188,10 @@ def server_key(config: Config) -> str | None:
     """Return the key to use; None if none is configured and none was enrolled.
 
     Raises:
-        ConfigError: it cannot be read, others can use it, or it is another box's.
+        ConfigError: it cannot be read or opened, others can use it, or it is another box's.
     """
     identity = identify(config)
-    file = _own_file(config, identity)
-    chosen = file if file.exists() else config.upload.key_file
+    chosen = _own_file(config, identity) or config.upload.key_file
     if chosen is None:
         return None
     key = read_key(chosen)
@@ -177,9 +206,10 @@ def server_key(config: Config) -> str | None:
 
 
 def own_fingerprint(config: Config, identity: Identity) -> str:
-    """Return the last characters of the key that was enrolled for this box; empty if none was."""
+    """Return the last characters of this box's own key; empty if it has none, or none is opened."""
     try:
-        return fingerprint(read_key(_own_file(config, identity)))
+        file = _own_file(config, identity)
+        return fingerprint(read_key(file)) if file else ""
     except ConfigError:
         return ""
 
@@ -196,9 +226,10 @@ def take_over(config: Config, identity: Identity, other: str) -> None:
         OSError: it cannot be written.
     """
     (config.keys_dir / "used").unlink(missing_ok=True)
-    came, own = config.keys_dir / f"{other}.key", _own_file(config, identity)
-    if came.exists() and not own.exists():
-        came.rename(own)
+    for kind in (".key", ".sealed"):
+        came, own = (config.keys_dir / f"{box}{kind}" for box in (other, identity.box))
+        if came.exists() and not own.exists():
+            came.rename(own)
 
 
 def of_card(config: Config, identity: Identity) -> Iterator[Finding]:
@@ -221,8 +252,26 @@ def fingerprint(key: str) -> str:
     return form[2] if form else f"{zlib.crc32(key.encode()):08x}"
 
 
-def _own_file(config: Config, identity: Identity) -> Path:
+def _open_file(config: Config, identity: Identity) -> Path:
     return config.keys_dir / f"{identity.box}.key"
+
+
+def _own_file(config: Config, identity: Identity) -> Path | None:
+    """Return the file to read this box's own key from; None if it has none.
+
+    Raises:
+        ConfigError: it is sealed, and was not opened in this boot.
+    """
+    # One that lies open is newer: it is about to be sealed.
+    for file in (_open_file(config, identity), seal.opened_file(config, identity.box)):
+        if file.exists():
+            return file
+    if (sealed := seal.sealed_file(config, identity.box)).exists():
+        raise ConfigError(
+            f"{sealed}: not opened by this board's TPM: another one sealed this API key, or it was"
+            " cleared (`journalctl -u recorder-key`); `recorder key request` asks for a new one"
+        )
+    return None
 
 
 def _used(config: Config) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recorder.box import keys
+from recorder.box import keys, seal
 from recorder.box.identity import identify, keep
 from recorder.cli import options
 from recorder.cli.console import console, print_json
@@ -47,6 +47,7 @@ def box(config_file: Path, adopt: bool, as_json: bool) -> None:
         **dataclasses.asdict(found),
         "records_as": found.name,
         "key": keys.own_fingerprint(config, found),
+        "key_sealed": seal.sealed_file(config, found.box).exists(),
     }
     if as_json:
         print_json(facts)
@@ -72,7 +73,10 @@ def _print(facts: dict[str, Any]) -> None:
             f"its card was made in box {twin['box']} ({twin['vehicle']!r}); recordings of that box,"
             f" not sent from here: {came}. `recorder box --adopt` if the card was moved"
         )
-    out.print(f"key of its own: {'…' + facts['key'] if facts['key'] else 'none (recorder key)'}")
+    sealed = ", sealed by the TPM" if facts["key_sealed"] else ""
+    out.print(
+        f"key of its own: {'…' + facts['key'] if facts['key'] else 'none (recorder key)'}{sealed}"
+    )
 
 
 @click.group()
@@ -81,7 +85,8 @@ def key() -> None:
 
     A key that is enrolled goes before upload.key_file, belongs to this box alone, and replaces the
     one before: that is how keys are rotated. Without a login the same is done by putting the answer
-    as a file NAME.json into the folder `keys` beside the spool: the upload process takes it.
+    as a file NAME.json into the folder `keys` beside the spool: the upload process takes it. Where
+    the board has a TPM, the key is sealed by it: on another board the disk does not give it away.
     """
 
 
@@ -113,6 +118,24 @@ def enroll(file: Path, config_file: Path) -> None:
     config = load(config_file)
     told = keys.enroll(config, identify(config), file.read_text())
     click.echo(f"key …{told} is this box's from now on")
+    _tell_upload(config)
+
+
+@key.command("seal")
+@options.config
+def seal_key(config_file: Path) -> None:
+    """Have the TPM seal the key of this box if it lies open, and else open the sealed one.
+
+    recorder-key.service does it at each boot, and when a key has come as a file. As root.
+    """
+    config = load(config_file)
+    if not seal.is_possible():
+        raise RecorderError(f"{seal.DEVICE}: this board has no TPM 2.0, or you are not root")
+    keys.secure(config, identify(config))
+    _tell_upload(config)
+
+
+def _tell_upload(config: Config) -> None:
     try:
         wake.tell(config.spool.run_dir / wake.SOCKET, wake.NOW)
     except RecorderError as error:

@@ -26,9 +26,10 @@ def make_namespace() -> None:
 
 
 def read(path: str) -> None:
-    """Read something."""
+    """Read something; what systemd puts in the place of a hidden file is empty."""
     with pathlib.Path(path).open("rb") as file:
-        file.read(1)
+        if not file.read(1):
+            raise OSError(errno.ENOENT, "empty")
 
 
 def write(path: str) -> None:

@@ -20,7 +20,7 @@ LANES = {"probe-gps": "nmea_gps", "probe-imu": "mpu6050", "probe-camera": "v4l2_
 UNITS = (
     *(f"recorder-lane@{lane}" for lane in LANES),
     *("recorder-spool", "recorder-upload", "recorder-web", "recorder-power"),
-    *("recorder-settings", "recorder-power-off", "recorder-fsck"),
+    *("recorder-settings", "recorder-key", "recorder-power-off", "recorder-fsck"),
 )
 #: What each may do of what the probe tries; everything else must be refused.
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -39,6 +39,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "recorder-power-off": frozenset(),
     # It is root, without any of root's capabilities.
     "recorder-fsck": frozenset({"a disk"}),
+    # It is root, with what it takes to write into the upload's folders.
+    "recorder-key": frozenset(),
 }
 REFUSED = {"EACCES", "EPERM", "EROFS", "ENOENT", "EAFNOSUPPORT", "ENETUNREACH", "ESRCH"}
 MOST_EXPOSED = 2.0

@@ -83,7 +83,7 @@ class Bench:
     def __init__(self, machine: Computer, sensors: Mapping[str, Any], folder: Path) -> None:
         self.machine = machine
         self.sensors = sensors
-        self._folder = folder
+        self.folder = folder
         self._plugs = {name: machine.plug(name, one.usb) for name, one in sensors.items()}
         self._faulted_s = time.monotonic()
         #: By lane, the samples that had a number before the recording was ended.
@@ -151,7 +151,7 @@ class Bench:
         self.machine.run("systemctl stop recorder.target 'recorder-*.service'")
         for sensor in self.sensors.values():
             self.told += sensor.tells()
-        place = self._folder / "spool"
+        place = self.folder / "spool"
         place.mkdir()
         self.machine.take(SPOOL, place)
         return Recording(place)

@@ -13,7 +13,10 @@ from hil.root import root
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PACKAGES = ("linux-image-amd64", "initramfs-tools", "e2fsprogs")
+PACKAGES = (
+    *("linux-image-amd64", "initramfs-tools", "e2fsprogs"),
+    *("libtss2-esys-3.0.2-0t64", "libtss2-rc0t64", "libtss2-tcti-device0t64"),
+)
 SIZE = "3G"
 CONFIG = "etc/recorder/recorder.toml"
 AGENT = """[Unit]

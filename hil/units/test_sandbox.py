@@ -15,8 +15,9 @@ from hil.sandbox import ALLOWED, MOST_EXPOSED, REFUSED, UNITS
 if TYPE_CHECKING:
     from hil.units.box import Box
 
-#: A container has no control of devices: there the modes of the nodes alone refuse, and root,
-#: which checks the file system and has the key sealed, owns them all. A virtual machine has it (`hil.scenarios`).
+#: A container has no control of devices: there the modes of the nodes alone refuse, and root, which
+#: checks the file system and has the key sealed, owns them all. A virtual machine has it
+#: (`hil.scenarios`).
 BY_MODE = {
     "recorder-fsck": {"a serial port", "an I2C bus", "a camera", "a pin", "the memory"},
     "recorder-key": {"a serial port", "an I2C bus", "a camera", "a pin", "the memory", "a disk"},

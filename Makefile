@@ -121,8 +121,8 @@ hil-report: $(READY) ## Write one page of what the bench's last runs found: buil
 	$(BIN)/python -m hil.report
 
 vm: $(READY) ## Build the bench's virtual machine, boot it and save it for the scenarios (root)
-	@(for one in qemu-system-x86_64 qemu-img mmdebstrap dpkg-deb mkfs.ext4; do command -v $$one >/dev/null || exit 1; done) || \
-		($(call apt,qemu-system-x86 qemu-utils mmdebstrap dpkg e2fsprogs)) || true
+	@(for one in qemu-system-x86_64 qemu-img swtpm mmdebstrap dpkg-deb mkfs.ext4; do command -v $$one >/dev/null || exit 1; done) || \
+		($(call apt,qemu-system-x86 qemu-utils swtpm mmdebstrap dpkg e2fsprogs)) || true
 	@$(BIN)/python -m hil.vm
 
 clean: ## Remove the environments, the caches and the demo's files

@@ -49,6 +49,16 @@ def replace(path: Path, parts: Iterable[bytes], mode: int | None = None) -> None
     sync_directory(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there; durable on return.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make durable which files a directory holds."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -27,7 +27,7 @@ PYTHON_VERSION = "3.13"
 #: What the machine is made of.
 PARTS = ("drivers", "hil/vm", "hil/root.py", "pyproject.toml", "recorder", "requirements")
 PARTS_TOO = ("systemd", "udev")
-TOOLS = ("qemu-system-x86_64", "qemu-img", "mkfs.ext4")
+TOOLS = ("qemu-system-x86_64", "qemu-img", "swtpm", "mkfs.ext4")
 LANES = ("gps", "imu", "camera")
 #: No sensor is there when the machine is saved; one that is not required owes nothing until then.
 SETTINGS = """[vehicle]
@@ -75,7 +75,9 @@ class Ready:
 def why_not() -> str:
     """Return why no machine can run here, or nothing."""
     reason = missing(*TOOLS)
-    return f"{reason} (apt-get install qemu-system-x86 qemu-utils mmdebstrap)" if reason else ""
+    return (
+        f"{reason} (apt-get install qemu-system-x86 qemu-utils swtpm mmdebstrap)" if reason else ""
+    )
 
 
 def ready() -> Ready:

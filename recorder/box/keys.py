@@ -119,14 +119,15 @@ def enroll(config: Config, identity: Identity, text: str) -> str:
     if owner := _owner(config, fingerprint(answer.key), identity):
         raise RecorderError(f"this is the key of box {owner}; this one needs a key of its own")
     config.keys_dir.mkdir(parents=True, exist_ok=True)
+    file = seal.open_file(config, identity.box)
     try:
         if seal.is_possible():
-            _seal(config, identity, answer.key)
+            seal.keep(config, identity.box, answer.key)
+            durable.remove(file)
             return fingerprint(answer.key)
     except RecorderError as error:
         log.warning("the key is not sealed, and lies open: %s", error)
-    durable.replace(_open_file(config, identity), [f"{answer.key}\n".encode()], _MODE)
-    seal.sealed_file(config, identity.box).unlink(missing_ok=True)
+    durable.replace(file, [f"{answer.key}\n".encode()], _MODE)
     return fingerprint(answer.key)
 
 
@@ -137,16 +138,14 @@ def secure(config: Config, identity: Identity) -> None:
         RecorderError: the TPM does not do it.
         OSError: it cannot be read or written.
     """
-    if _open_file(config, identity).exists():
-        _seal(config, identity, read_key(_open_file(config, identity)))
-    elif seal.sealed_file(config, identity.box).exists():
+    file = seal.open_file(config, identity.box)
+    if not file.exists() and seal.sealed_file(config, identity.box).exists():
         seal.unlock(config, identity.box)
-
-
-def _seal(config: Config, identity: Identity, key: str) -> None:
-    seal.keep(config, identity.box, key)
-    _open_file(config, identity).unlink(missing_ok=True)
-    durable.sync_directory(config.keys_dir)
+    while file.exists():
+        key = read_key(file)
+        seal.keep(config, identity.box, key)
+        if read_key(file) == key:  # and not one that came meanwhile
+            durable.remove(file)
 
 
 def take_dropped(config: Config) -> bool:
@@ -252,10 +251,6 @@ def fingerprint(key: str) -> str:
     return form[2] if form else f"{zlib.crc32(key.encode()):08x}"
 
 
-def _open_file(config: Config, identity: Identity) -> Path:
-    return config.keys_dir / f"{identity.box}.key"
-
-
 def _own_file(config: Config, identity: Identity) -> Path | None:
     """Return the file to read this box's own key from; None if it has none.
 
@@ -263,7 +258,7 @@ def _own_file(config: Config, identity: Identity) -> Path | None:
         ConfigError: it is sealed, and was not opened in this boot.
     """
     # One that lies open is newer: it is about to be sealed.
-    for file in (_open_file(config, identity), seal.opened_file(config, identity.box)):
+    for file in (seal.open_file(config, identity.box), seal.opened_file(config, identity.box)):
         if file.exists():
             return file
     if (sealed := seal.sealed_file(config, identity.box)).exists():

@@ -1,5 +1,6 @@
 """The key as the board's TPM seals it: a disk that is taken out of its box gives nothing away.
 
+    <spool.directory>/keys/<box>.key       the key as it came, until it is sealed
     <spool.directory>/keys/<box>.sealed    what `systemd-creds` made of the key
     <spool.run_dir>/keys/<box>.key         the key as it was opened: in memory, the upload's alone
 
@@ -41,6 +42,16 @@ _MODE, _FOLDER_MODE = 0o600, 0o700
 def is_possible() -> bool:
     """Return whether this board has a TPM, and this process may use it."""
     return os.geteuid() == 0 and DEVICE.exists()
+
+
+def is_sealed(config: Config, box: str) -> bool:
+    """Return whether the key of a box is sealed, and none lies open."""
+    return sealed_file(config, box).exists() and not open_file(config, box).exists()
+
+
+def open_file(config: Config, box: str) -> Path:
+    """Return where the key of a box lies open: without a TPM, or until it is sealed."""
+    return config.keys_dir / f"{box}.key"
 
 
 def sealed_file(config: Config, box: str) -> Path:

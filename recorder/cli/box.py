@@ -47,7 +47,7 @@ def box(config_file: Path, adopt: bool, as_json: bool) -> None:
         **dataclasses.asdict(found),
         "records_as": found.name,
         "key": keys.own_fingerprint(config, found),
-        "key_sealed": seal.sealed_file(config, found.box).exists(),
+        "key_sealed": seal.is_sealed(config, found.box),
     }
     if as_json:
         print_json(facts)

@@ -156,7 +156,8 @@ def test_a_key_that_the_tpm_does_not_seal_is_kept_and_that_is_told(
     keys.enroll(config, IDENTITY, token("a"))
     (board.device.parent / "systemd-creds").write_text("#!/bin/sh\necho 'no library' >&2; exit 1\n")
     keys.enroll(config, IDENTITY, token("b"))
-    assert kept(config) == [f"{IDENTITY.box}.key"]
+    assert seal.open_file(config, IDENTITY.box).stat().st_mode & 0o777 == 0o600
+    assert not seal.is_sealed(config, IDENTITY.box)
     assert keys.own_fingerprint(config, IDENTITY) == keys.fingerprint(token("b"))
     assert "the key is not sealed, and lies open: systemd-creds: no library" in caplog.text
 
@@ -168,3 +169,23 @@ def test_an_adopted_card_brings_its_sealed_key(board: Board, config: Config) -> 
     assert kept(config) == [f"{moved.box}.sealed"]
     keys.secure(config, moved)
     assert keys.own_fingerprint(config, moved) == keys.fingerprint(token("a"))
+
+
+def test_a_key_that_comes_while_another_is_sealed_is_not_lost(
+    board: Board, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = seal.open_file(config, IDENTITY.box)
+    came.parent.mkdir(parents=True)
+    came.touch(0o600)
+    came.write_text(token("a"))
+    keep = seal.keep
+
+    def slowly(config: Config, box: str, key: str) -> None:
+        keep(config, box, key)
+        if key == token("a"):
+            came.write_text(token("b"))
+
+    monkeypatch.setattr(seal, "keep", slowly)
+    keys.secure(config, IDENTITY)
+    assert kept(config) == [f"{IDENTITY.box}.sealed"]
+    assert keys.own_fingerprint(config, IDENTITY) == keys.fingerprint(token("b"))

@@ -39,10 +39,11 @@ def is_away(bench: Bench) -> None:
     bench.machine.until(f'grep -q \'"state": "away"\' {SIGN}', PATIENCE_S)
 
 
-def sends(bench: Bench) -> None:
-    """Wait until more of the recording is at the ground station than was before."""
+def sends(bench: Bench, after: str = "true") -> None:
+    """Wait until more of the recording is at the ground station than was before a command."""
     counted = f"find {FOLDER} -name '*.parquet' | wc -l"
     before = bench.machine.run(counted)
+    bench.machine.run(after)
     bench.machine.until(f"test $({counted}) -gt {before}", PATIENCE_S)
 
 

@@ -248,6 +248,26 @@ def test_only_the_supplys_process_can_power_off_and_needs_no_privilege_for_it() 
     assert "ReadWritePaths" not in errand["Service"]
 
 
+def test_where_there_is_a_tpm_and_a_key_one_unit_may_use_it_and_write_no_more_than_the_key() -> (
+    None
+):
+    errand = read(UNITS / "recorder-key.service")
+    assert written(UNITS / "recorder-key.service") == {
+        "/var/lib/recorder/keys",
+        "/run/recorder/keys",
+    }
+    service = errand["Service"]
+    assert service["DeviceAllow"] == ["/dev/tpmrm0 rw"]
+    assert service["CapabilityBoundingSet"] == ["CAP_CHOWN CAP_DAC_OVERRIDE"]
+    assert all(one.startswith("|") for one in errand["Unit"]["ConditionPathExistsGlob"])
+    assert "Install" not in errand
+    (rule,) = (line for line in RULES.read_text().splitlines() if '"tpmrm0"' in line)
+    assert '"recorder-key.service recorder-key.path"' in rule
+    assert "recorder-key.service" in read(UNITS / "recorder-upload.service")["Unit"]["After"]
+    (watched,) = read(UNITS / "recorder-key.path")["Path"]["PathChanged"]
+    assert watched in written(UNITS / "recorder-key.service")
+
+
 def test_the_check_of_the_spools_partition_has_a_limit_and_the_mount_does_not_need_it() -> None:
     errand = read(UNITS / "recorder-fsck.service")
     assert errand["Service"]["ExecStart"] == ["-/usr/sbin/fsck -p -T /dev/disk/by-label/recorder"]

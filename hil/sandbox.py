@@ -61,7 +61,8 @@ NODES = (
 #: What has to do with being started, watched and ordered, and nothing with what may be done.
 BESIDE = re.compile(
     r"^(Type|NotifyAccess|WatchdogSec|Restart\w*|ExecStart|TimeoutSt\w+Sec|RemainAfterExit"
-    r"|SuccessAction|SuccessExitStatus|PartOf|BindsTo|After|Before|Wants|Conflicts|DefaultDependencies)=.*\n",
+    r"|SuccessAction|SuccessExitStatus|PartOf|BindsTo|After|Before|Wants|Conflicts"
+    r"|DefaultDependencies|Condition\w+)=.*\n",
     re.MULTILINE,
 )
 

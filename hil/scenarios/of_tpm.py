@@ -83,7 +83,7 @@ def is_told(bench: Bench) -> None:
     machine = bench.machine
     machine.run(START)
     machine.until(f'grep -q \'"state": "parked"\' {SIGN}')
-    said = " ".join(machine.run("recorder status").split())
+    said = machine.run("recorder status --json")  # a table would break the sentence
     assert "not opened by this board's TPM" in said, said
     assert "`recorder key request` asks for a new one" in said, said
     assert machine.try_(IS_OPENED)[0] != 0

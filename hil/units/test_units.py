@@ -76,6 +76,8 @@ def test_what_was_recorded_is_whole_and_what_is_missing_is_counted(box: Box) -> 
 
 
 def test_what_a_start_takes_is_told(box: Box, tell: Callable[[str], None]) -> None:
+    box.run("systemctl start recorder-settings")
+    box.until("systemctl show -P ActiveState recorder-settings | grep inactive")
     box.run("systemctl stop recorder.target 'recorder-*.service'")
     said = "journalctl --no-pager -o json -u recorder-spool | grep 'first samples are durable'"
     before = int(box.run(f"{said} | wc -l"))
@@ -87,6 +89,9 @@ def test_what_a_start_takes_is_told(box: Box, tell: Callable[[str], None]) -> No
     units = ["recorder-spool", *(f"recorder-lane@{name}" for name in NAMES)]
     begun_us = min(int(box.show(unit, "ExecMainStartTimestampMonotonic")) for unit in units)
     assert begun_us < durable_us
+    for unit in units:  # one Python, by the settings that are kept: what was started is what runs
+        said = box.run(f"cat /proc/{box.show(unit, 'MainPID')}/cmdline | tr '\\0' ' '")
+        assert "/opt/recorder/bin/recorder " in said
     used = [int(box.show(unit, "CPUUsageNSec")) / 1e9 for unit in units]
     tell(
         f"units' start to the first durable samples {(durable_us - begun_us) / 1e6:.2f} s,"

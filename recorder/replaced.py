@@ -32,8 +32,18 @@ class Issue:
     @classmethod
     def read(cls, sequence: str, recording: Mapping[str, Any], *, is_whole: bool) -> Issue:
         """Read what a sequence's metadata says of its `recording`."""
-        replaces = tuple(recording.get("replaces") or ())
-        return cls(sequence, replaces, is_whole)
+        told = recording.get("replaces")
+        replaces = [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+        return cls(sequence, tuple(replaces), is_whole)
+
+
+def recording_of(user_metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a sequence's metadata says of the recording in it; empty if it is none of ours.
+
+    Others write to a server too, and what they call a recording may be anything.
+    """
+    told = user_metadata.get("recording")
+    return told if isinstance(told, dict) and isinstance(told.get("id"), str) else {}
 
 
 def counting(issues: Sequence[Issue]) -> set[str]:

@@ -15,7 +15,7 @@ from recorder.audit import claims
 from recorder.audit.books import EQUATIONS, KEYS, Books, quality
 from recorder.audit.finding import Audit, LaneAudit
 from recorder.errors import RemoteRefusedError
-from recorder.replaced import Issue, counting, note
+from recorder.replaced import Issue, counting, note, recording_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,8 +198,8 @@ def _sequence(client: MosaicoClient, recording_id: str) -> tuple[SequenceInfo, s
     issues: list[Issue] = []
     for name in client.sequences():
         info = client.describe_sequence(name)
-        facts = info.user_metadata.get("recording") if info else None
-        if info is not None and facts and str(facts["id"]).startswith(recording_id):
+        facts = recording_of(info.user_metadata) if info else {}
+        if info is not None and facts and facts["id"].startswith(recording_id):
             found[name] = info
             is_whole = bool(_filled(info, SUMMARY))
             issues.append(Issue.read(name, facts, is_whole=is_whole))

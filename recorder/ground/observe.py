@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from recorder.ground.keys import HEADER
 from recorder.ground.seen import Seen, related
 from recorder.mosaico import MosaicoClient, SequenceInfo, codec, read_key
 from recorder.mosaico.wire import open_flight, remote_errors
-from recorder.replaced import Issue
+from recorder.replaced import Issue, recording_of
 from recorder.session.ledger import LaneLedger
 from recorder.session.session import Session
 from recorder.upload.naming import abandoned_mark
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.mosaico import TopicInfo
+
+log = logging.getLogger(__name__)
 
 SUMMARY, HEARTBEATS, MARKS = "recorder/summary", "recorder/session", "recorder/marks"
 #: Of a recording that declared none: the time that a part of heartbeats may span.
@@ -84,6 +87,7 @@ class Observer:
         key = address.api_key
         headers = [] if key is None else [(HEADER.encode(), key.encode())]
         self._options = fl.FlightCallOptions(timeout=_TIMEOUT_S, headers=headers)
+        self._unread: set[str] = set()
         with ExitStack() as opened:
             self.client = opened.enter_context(address.connect())
             # The client leaves out the times at which the server got things.
@@ -103,16 +107,22 @@ class Observer:
             ended_within_s: leave it out if it has been complete for longer than this.
 
         Returns:
-            None if it is no recording, is left out, or is gone.
+            None if it is no recording or none that can be read, is left out, or is gone.
         """
         found = self._describe(name)
-        if found is None or "recording" not in found.info.user_metadata:
+        if found is None or not recording_of(found.info.user_metadata):
             return None
         silent_s = max(time.time() - found.received_utc_ns / 1e9, 0.0)
         is_old = ended_within_s is not None and silent_s > ended_within_s
         if is_old and _newest(found.info, SUMMARY) is not None:
             return None
-        record, is_announcement = self._record(found.info)
+        try:
+            record, is_announcement = self._record(found.info)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if name not in self._unread:  # it must not hide all others; once is enough
+                log.warning("%s: its record cannot be read: %r", name, error)
+                self._unread.add(name)
+            return None
         seen = Seen(
             sequence=name,
             record=record,
@@ -199,7 +209,7 @@ class Observer:
         for batch in self.client.read(topic.locator, start_ns=topic.last_ns):
             text = batch.column("data")[-1].as_py()
         if text is None:
-            raise RemoteRefusedError(f"{topic.locator}: its last row cannot be read")
+            raise ValueError(f"{topic.locator} gives no last row")
         return Session.from_dict(json.loads(text)).to_dict()
 
 
@@ -213,7 +223,7 @@ class _Described:
 def issue(info: SequenceInfo) -> Issue:
     """What a recording's sequence says of the recording's other ones."""
     is_whole = bool(_finalized(info, SUMMARY))
-    return Issue.read(info.name, info.user_metadata["recording"], is_whole=is_whole)
+    return Issue.read(info.name, recording_of(info.user_metadata), is_whole=is_whole)
 
 
 def _newest(info: SequenceInfo, path: str) -> TopicInfo | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from recorder.errors import RecorderError
 from recorder.ground.merge import TIME
 from recorder.ground.observe import SUMMARY, issue
-from recorder.replaced import counting, note
+from recorder.replaced import counting, note, recording_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,12 +94,15 @@ def find(client: MosaicoClient, wanted: str, tell: Callable[[str], None]) -> Seq
     Raises:
         RecorderError: there is not exactly one.
     """
-    by_name = client.describe_sequence(wanted) if wanted else None
+    is_name = wanted and "/" not in wanted  # that would be a topic
+    by_name = client.describe_sequence(wanted) if is_name else None
     if by_name is not None:
         return by_name
     described = (client.describe_sequence(name) for name in client.sequences())
-    recordings = [one for one in described if one and _recording(one).get("id")]
-    matching = [one for one in recordings if str(_recording(one)["id"]).startswith(wanted)]
+    recordings = [one for one in described if one and recording_of(one.user_metadata)]
+    matching = [
+        one for one in recordings if recording_of(one.user_metadata)["id"].startswith(wanted)
+    ]
     issues = [issue(one) for one in matching]
     names = counting(issues)
     found = [one for one in matching if one.name in names]
@@ -110,11 +113,6 @@ def find(client: MosaicoClient, wanted: str, tell: Callable[[str], None]) -> Seq
     if told := note(issues, found[0].name):
         tell(told)
     return found[0]
-
-
-def _recording(info: SequenceInfo) -> dict[str, Any]:
-    recording = info.user_metadata.get("recording")
-    return recording if isinstance(recording, dict) else {}
 
 
 def sources(info: SequenceInfo, wanted: Sequence[str] = ()) -> list[Source]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.clock import basic_utc
 from recorder.errors import RemoteRefusedError
+from recorder.replaced import recording_of
 from recorder.upload.describe import sequence_metadata, start_utc_ns
 from recorder.upload.naming import abandoned_mark, sequence_name
 
@@ -88,8 +89,7 @@ def _is_gone_on_with(client: MosaicoClient, journal: UploadLog, name: str, sessi
 
 def _is_ours(client: MosaicoClient, name: str, session_id: str) -> bool:
     found = client.describe_sequence(name)
-    recording = found.user_metadata.get("recording") if found else None
-    return isinstance(recording, dict) and recording.get("id") == session_id
+    return found is not None and recording_of(found.user_metadata).get("id") == session_id
 
 
 def _make(client: MosaicoClient, name: str, metadata: dict[str, Any]) -> None:

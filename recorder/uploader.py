@@ -198,17 +198,19 @@ def verify_all(
 
     Raises:
         ConfigError: no server is configured, or a key or certificate cannot be read.
-        SpoolError: there is no spool.
+        SpoolError: there is no spool, or no such session.
         RemoteAwayError: the server is not there.
         RemoteRefusedError: the key may not read.
     """
     server = _server(config)
     spool = Spool.current(config.spool_dir)
+    journals = sorted(config.upload_dir.glob("[!.]*-*"))
+    journals = [path for path in journals if path.name.startswith(session_id)]
+    if session_id and not journals:
+        spool.find(session_id)  # nothing was sent of it, or there is none
     found: dict[str, Compared] = {}
     with connected(config) as client:
-        for path in sorted(config.upload_dir.glob("[!.]*-*")):
-            if not path.name.startswith(session_id):
-                continue
+        for path in journals:
             try:
                 state = UploadState(journal.read(path))
             except DamagedError as error:

@@ -83,6 +83,8 @@ def upload(config_file: Path, way: str, as_json: bool, **asked: Any) -> None:  #
     server, session_id = asked["server"], asked["session_id"]
     if (asked["over_cap"] or asked["anew"]) and not session_id:
         raise click.UsageError("--over-cap and --anew need the ID of a recording")
+    if asked["anew"] and way != "once":
+        raise click.UsageError("--anew sends at once: neither --now, --serve nor --verify-all")
     config = load(config_file, {"upload": {"server": server}} if server is not None else None)
     if way == "serve":  # it tells by itself what is wrong with these files, and looks again
         become(config, "recorder.uploader")

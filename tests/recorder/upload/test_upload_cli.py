@@ -51,6 +51,22 @@ def words(result):
     return " ".join(result.output.split())
 
 
+def test_nothing_is_verified_of_a_recording_that_there_is_not(drive, station, configured):
+    file = configured(server=station.url)
+    assert call("--once", "--config", file).exit_code == 0
+    result = call("nothing-of-this-id", "--verify-all", "--config", file)
+    assert result.exit_code == 1
+    assert "no session begins with 'nothing-of-this-id'" in words(result)
+    assert call(drive.id, "--verify-all", "--config", file).exit_code == 0
+
+
+@pytest.mark.parametrize("way", ["--now", "--verify-all"])
+def test_anew_is_never_passed_over_in_silence(drive, configured, way):
+    result = call(drive.id, "--anew", way, "--config", configured(server="grpc://localhost:1"))
+    assert result.exit_code == 2
+    assert "--anew sends at once" in words(result)
+
+
 def test_what_was_sent_is_read_back_and_compared_row_by_row(drive, station, configured):
     file = configured(server=station.url)
     assert call("--once", "--config", file).exit_code == 0
@@ -58,9 +74,8 @@ def test_what_was_sent_is_read_back_and_compared_row_by_row(drive, station, conf
     assert result.exit_code == 0
     assert f"{drive.id}:" in result.output
     assert "rows compared, all as sent" in words(result)
-    for start, found in ((drive.id[:8], [drive.id]), ("no-such", [])):
-        result = call(start, "--verify-all", "--json", "--config", file)
-        assert (result.exit_code, list(json.loads(result.stdout))) == (0, found)
+    result = call(drive.id[:8], "--verify-all", "--json", "--config", file)
+    assert (result.exit_code, list(json.loads(result.stdout))) == (0, [drive.id])
     with MosaicoClient.connect_url(station.url) as client:
         (name,) = client.sequences()
         client.delete_topic(f"{name}/imu")

@@ -12,6 +12,7 @@ from recorder.mosaico.topic_writer import TopicWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from enum import Enum
     from types import TracebackType
 
     from recorder.mosaico.codec import Session
@@ -34,11 +35,15 @@ class SessionWriter:
         server: the connection; each topic makes its own beside it.
         sequence_name: of the sequence.
         on_error: what becomes of the session if an exception ends it.
+
+    Raises:
+        TypeError: `on_error` is no policy of ours, though another library may call it so.
     """
 
     def __init__(
         self, server: Server, sequence_name: str, on_error: SessionLevelErrorPolicy
     ) -> None:
+        _check(on_error, SessionLevelErrorPolicy)
         self._server = server
         self._name = sequence_name
         self._on_error = on_error
@@ -79,11 +84,13 @@ class SessionWriter:
 
         Raises:
             ValueError: the two names for the policy contradict each other.
-            TypeError: the class is no ontology.
+            TypeError: the class is no ontology, or the policy none of a topic's.
             RemoteError: the server did not make it.
         """
         if error_policy and on_error and error_policy is not on_error:
             raise ValueError("error_policy and on_error are the same thing: give one")
+        policy = error_policy or on_error or TopicLevelErrorPolicy.Raise
+        _check(policy, TopicLevelErrorPolicy)
         ontology.schema_of(ontology_type)  # before the server makes what cannot be filled
         locator = f"{self._name}/{topic_name.strip('/')}"
         topic_uuid = self._server.create_topic(
@@ -98,7 +105,7 @@ class SessionWriter:
             locator,
             topic_uuid,
             ontology_type=ontology_type,
-            policy=error_policy or on_error or TopicLevelErrorPolicy.Raise,
+            policy=policy,
             limits=limits,
         )
         self._topics.append(writer)
@@ -196,3 +203,9 @@ class SessionWriter:
             # thread may go on and end its stream cleanly.
             for topic in self._topics:
                 topic.begin_abort()
+
+
+def _check(policy: object, kind: type[Enum]) -> None:
+    # What is none of ours would be taken for the last one, and that may delete.
+    if not isinstance(policy, kind):
+        raise TypeError(f"the policy must be a {kind.__name__} of recorder.mosaico, not {policy!r}")

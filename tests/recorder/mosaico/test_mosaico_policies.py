@@ -352,3 +352,13 @@ def test_a_fault_in_the_topics_thread_reaches_the_caller_and_commits_nothing(
     with pytest.raises(Exception, match=r"Report failed, .* stays unlocked: .*InterruptError"):
         write()
     assert asked.held(client) == Held({"notes": (1, False)}, [False], 1)
+
+
+@pytest.mark.parametrize("none_of_ours", ["report", TopicLevelErrorPolicy.Ignore, None])
+def test_what_is_no_policy_of_ours_is_refused_before_it_could_delete_anything(client, none_of_ours):
+    with pytest.raises(TypeError, match="must be a SessionLevelErrorPolicy"):
+        client.sequence_create("drive", {}, none_of_ours)
+    with client.sequence_create("drive", {}) as writer:
+        with pytest.raises(TypeError, match="must be a TopicLevelErrorPolicy"):
+            writer.topic_create("failing", {}, String, on_error=SessionLevelErrorPolicy.Report)
+        assert client.describe_topic("drive/failing") is None

@@ -40,6 +40,9 @@ KEEPALIVE = (
 # How much of a stream a server may send before we take it. gRPC's own measure grows as long as more
 # comes than is taken: a part that was read back cost an uploader 30 to 50 MB (measured).
 AHEAD = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024 * 1024))
+# With roots that hold none of these, such as a private key, gRPC says that nobody is there, and in
+# place of empty ones it takes the system's.
+_CERTIFICATE = b"-----END CERTIFICATE-----"
 ABORT = b"abort"
 ABORT_LIMIT_S = 3.0
 # Before and behind the server's sentence stand Arrow's words and the peer's stack trace or gRPC's
@@ -78,8 +81,10 @@ def open_flight(url: str, tls_root_certs: bytes | None) -> fl.FlightClient:
     """Prepare a connection; nobody is called yet.
 
     Raises:
-        RemoteRefusedError: the URL is none, or the certificates cannot be read.
+        RemoteRefusedError: the URL is none, or the certificates are none.
     """
+    if tls_root_certs is not None and _CERTIFICATE not in tls_root_certs:
+        raise RemoteRefusedError(f"connect {url}: the root certificates hold none in PEM")
     with remote_errors(f"connect {url}"):
         return fl.FlightClient(
             url, tls_root_certs=tls_root_certs, generic_options=[*KEEPALIVE, *AHEAD]

@@ -87,6 +87,12 @@ def test_a_url_that_is_none_is_refused():
         MosaicoClient.connect_url("nowhere")
 
 
+@pytest.mark.parametrize("roots", [b"", b"-----BEGIN PRIVATE KEY-----\n", b"nothing of the kind"])
+def test_roots_that_are_no_certificates_are_refused_and_nobody_is_away(roots):
+    with pytest.raises(RemoteRefusedError, match="the root certificates hold none"):
+        MosaicoClient.connect_url("grpc+tls://localhost:1", tls_root_certs=roots)
+
+
 def test_what_was_put_is_described_and_read_back_in_order(client):
     session, locator, uuid = new_topic(client)
     client.put(locator, uuid, SCHEMA, [batch(5, 6), batch(1, 2)])

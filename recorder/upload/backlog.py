@@ -264,19 +264,19 @@ class Backlog:
 
 
 def _begin_anew(path: Path, server: str) -> None:
-    """Put away the journal of an upload to another server, or one that the disk damaged.
+    """Put away the journal of an upload to another server, or that this one or the disk has lost.
 
     Nothing in it counts for this one.
     """
     entries = journal.read(path)
     told = [one["server"] for one in entries if one.get("server")]
-    if (told and told[-1] != server) or _is_damaged(entries):
+    if (told and told[-1] != server) or _is_lost(entries):
         UploadLog.anew(path).close()
 
 
-def _is_damaged(entries: list[dict[str, Any]]) -> bool:
+def _is_lost(entries: list[dict[str, Any]]) -> bool:
     try:
-        UploadState(entries)
+        state = UploadState(entries)
     except DamagedError:
         return True
-    return False
+    return state.is_lost and not state.is_done

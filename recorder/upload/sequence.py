@@ -32,13 +32,15 @@ def find_or_make(
         server: the server's URL; what is journalled from here on is true of that one alone.
 
     Raises:
-        RemoteRefusedError: the server makes none.
+        RemoteRefusedError: the server makes none, or has lost the one that it had.
     """
     start = basic_utc(start_utc_ns(session, mapping))
     number = 1
     name = journal.sequence or sequence_name(session.vehicle, start, session.id, number)
     while not _is_gone_on_with(client, journal, name, session.id):
         if client.describe_sequence(name) is None:
+            if any(one.is_delivered for one in journal.parts):
+                _refuse_lost(journal, server)
             if journal.sequence != name:
                 journal.note("sequence", name=name, server=server)
             replaced = _earlier(client, journal, session.id)
@@ -90,6 +92,16 @@ def _is_gone_on_with(client: MosaicoClient, journal: UploadLog, name: str, sessi
 def _is_ours(client: MosaicoClient, name: str, session_id: str) -> bool:
     found = client.describe_sequence(name)
     return found is not None and recording_of(found.user_metadata).get("id") == session_id
+
+
+def _refuse_lost(journal: UploadLog, server: str) -> None:
+    # What is sent from here on would be called whole. Its disk may be back at the next look.
+    if not journal.is_lost:
+        journal.note("lost")
+    raise RemoteRefusedError(
+        f"{server} has lost {journal.sequence}, of which it held parts: bring it back there, or"
+        " send all that the spool still holds with --anew"
+    )
 
 
 def _make(client: MosaicoClient, name: str, metadata: dict[str, Any]) -> None:

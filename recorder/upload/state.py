@@ -117,7 +117,7 @@ class UploadState:
         self.parts: list[Progress] = []
         self.abandoned: list[str] = []
         self.final: dict[str, Any] | None = None
-        self.is_done = self.is_over_cap = self.is_anew = False
+        self.is_done = self.is_over_cap = self.is_anew = self.is_lost = False
         #: The id under which the recording is sent, if it is not its own.
         self.reissued_as = ""
         self.sizes = Sizes()
@@ -162,6 +162,8 @@ class UploadState:
             self._session(entry["locator"]).is_finalized = True
         elif kind == "deleted":
             self._begin_anew()
+        elif kind == "lost":
+            self.is_lost = True
         else:
             self._apply_fact(kind, entry)
 

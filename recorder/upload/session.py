@@ -73,7 +73,8 @@ class SessionUpload:
         self._traffic = traffic
         self._sending = sending
         self._planner = Planner(source, journal, settings)
-        self._is_known = self._is_given_up = False
+        self._is_given_up = False
+        self._known_by: MosaicoClient | None = None  # another may come to another disk
         #: Bytes of the stream under way that were sent so far.
         self.way_bytes = 0
 
@@ -162,7 +163,7 @@ class SessionUpload:
         elif self.source.is_stopped:
             self.log = issue_anew(self.log)
             self._planner = Planner(self.source, self.log, self._settings)
-            self._is_known = self._is_given_up = False
+            self._known_by, self._is_given_up = None, False
         else:
             return False
         return True
@@ -236,7 +237,7 @@ class SessionUpload:
         if self.is_elsewhere or not is_due:
             return False
         remove(connect(), self.log, self.log.reissued_as or self.source.session_id)
-        self._is_known = False
+        self._known_by = None
         return True
 
     def _content(self, client: MosaicoClient, part: Part) -> Content:
@@ -281,11 +282,11 @@ class SessionUpload:
                 self.log.note("receipt", **receipt(one))
 
     def _know_sequence(self, client: MosaicoClient) -> None:
-        if not self._is_known:
+        if self._known_by is not client:
             session = issued_session(self.source.session, self.log.reissued_as)
             mapping, server = self.source.mapping(), self._settings.server
             find_or_make(client, self.log, session, mapping, server)
-            self._is_known = True
+            self._known_by = client
 
     # --- ending
 

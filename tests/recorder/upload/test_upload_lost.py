@@ -50,3 +50,23 @@ def test_a_server_whose_disk_is_back_gets_the_rest(drive, config, tmp_path):
         assert upload_once(config).done == [drive.id]
         (found,) = verify_all(config, lambda _: None).values()
     assert found.wrong == []
+
+
+def test_an_uploader_that_runs_on_notices_it_too(drive, tmp_path):
+    drive.tell_time()
+    drive.imu(20)
+    drive.camera(6)
+    drive.end()
+    with GroundStation(tmp_path / "before") as station:
+        config = drive.config(station.url)
+        uploader = Uploader(config, Stop(), asked=Asked())
+        while not receipts(config.upload_dir / drive.id):
+            assert uploader.work()
+    uploader.hang_up()
+    with GroundStation(tmp_path / "emptied", port=port(config)) as station:
+        while uploader.work():
+            pass
+        assert f"{station.url} has lost" in uploader.parked()[drive.id]
+        with MosaicoClient.connect_url(station.url) as client:
+            assert client.sequences() == []
+    uploader.close()

@@ -12,8 +12,8 @@ from recorder.uploader import Asked, Uploader, upload_once, verify_all
 
 
 @pytest.fixture
-def config(drive, tmp_path):
-    """Record, and bring the first part to a station; return the settings, with its port."""
+def begun(drive, tmp_path):
+    """Record, and bring the first part to a station that goes away; return the uploader and how."""
     drive.tell_time()
     drive.imu(20)
     drive.camera(6)
@@ -23,7 +23,16 @@ def config(drive, tmp_path):
         uploader = Uploader(config, Stop(), asked=Asked())
         while not receipts(config.upload_dir / drive.id):
             assert uploader.work()
-        uploader.close()
+    uploader.hang_up()
+    yield uploader, config
+    uploader.close()
+
+
+@pytest.fixture
+def config(begun):
+    """The settings, with the station's port; nobody uploads any more."""
+    uploader, config = begun
+    uploader.close()
     return config
 
 
@@ -52,21 +61,11 @@ def test_a_server_whose_disk_is_back_gets_the_rest(drive, config, tmp_path):
     assert found.wrong == []
 
 
-def test_an_uploader_that_runs_on_notices_it_too(drive, tmp_path):
-    drive.tell_time()
-    drive.imu(20)
-    drive.camera(6)
-    drive.end()
-    with GroundStation(tmp_path / "before") as station:
-        config = drive.config(station.url)
-        uploader = Uploader(config, Stop(), asked=Asked())
-        while not receipts(config.upload_dir / drive.id):
-            assert uploader.work()
-    uploader.hang_up()
+def test_an_uploader_that_runs_on_notices_it_too(drive, begun, tmp_path):
+    uploader, config = begun
     with GroundStation(tmp_path / "emptied", port=port(config)) as station:
         while uploader.work():
             pass
         assert f"{station.url} has lost" in uploader.parked()[drive.id]
         with MosaicoClient.connect_url(station.url) as client:
             assert client.sequences() == []
-    uploader.close()

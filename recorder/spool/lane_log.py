@@ -12,6 +12,7 @@ from recorder.spool.places import set_beside
 from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import HEAD_BYTES, SegmentHead
 from recorder.spool.segment_writer import SegmentWriter
+from recorder.spool.trail import Trail
 from recorder.spool.validity import Validity
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class LaneLog:
         self._sealed: list[dict[str, Any]] = []
         self._durable: list[dict[str, Any]] = []
         self._unsynced: list[SegmentWriter] = []
+        self._trail = Trail()
         #: Folders that got an entry since they were durable.
         self.folders: set[Path] = set()
         #: Anchors that were taken and nobody asked for yet.
@@ -163,6 +165,7 @@ class LaneLog:
         for segment in self._unsynced:
             if segment is not self._segment:
                 segment.close()
+                self._trail.add(segment.path, segment.end_bytes)
         self._unsynced.clear()
         self.folders.clear()
         self._durable += self._sealed

@@ -34,8 +34,8 @@ def batch(messages: Sequence[Message], schema: pa.Schema) -> pa.RecordBatch:
             the column.
     """
     data = [one.data for one in messages]
-    times = _column("timestamp_ns", schema.field(0), [one.timestamp_ns for one in messages])
-    columns = [_column(name, schema.field(name), _values(data, name)) for name in schema.names[1:]]
+    times = _column("timestamp_ns", schema.field(0), messages)
+    columns = [_column(name, schema.field(name), data) for name in schema.names[1:]]
     return pa.RecordBatch.from_arrays([times, *columns], schema=schema)
 
 
@@ -113,17 +113,23 @@ class Sizes:
         return size_bytes
 
 
-def _values(above: Sequence[Any], name: str) -> list[Any]:
-    return list(map(attrgetter(name), above))
+class _UnfitError(ValueError):
+    """A value does not fit its column; the text names the column."""
 
 
-def _column(path: str, field: pa.Field, values: list[Any]) -> pa.Array:
+def _column(path: str, field: pa.Field, above: Sequence[Any]) -> pa.Array:
+    """Make a column of one attribute of the objects `above`.
+
+    They are anybody's, and so are their values: what they raise may be anything, and costs a row.
+    """
     try:
-        made = _array(path, field.type, values)
-    except (AttributeError, TypeError, OverflowError, UnicodeError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: {error}") from error
+        made = _array(path, field.type, list(map(attrgetter(field.name), above)))
+    except (MemoryError, _UnfitError):
+        raise
+    except Exception as error:
+        raise _UnfitError(f"{path}: {type(error).__name__}: {error}") from error
     if made.null_count and not field.nullable:
-        raise ValueError(f"{path} must not be null")
+        raise _UnfitError(f"{path} must not be null")
     return made
 
 
@@ -138,7 +144,7 @@ def _array(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:
         return pa.array(values, kind)
     if kinds & _NONE:
         return _sparse(path, kind, values)
-    children = [_column(f"{path}.{one.name}", one, _values(values, one.name)) for one in kind]
+    children = [_column(f"{path}.{one.name}", one, values) for one in kind]
     return pa.StructArray.from_arrays(children, fields=list(kind))
 
 
@@ -156,7 +162,7 @@ def _check_exact(path: str, kind: pa.DataType, values: Iterable[Any]) -> None:
     elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
         for one in _numbers(path, values):
             if type(one) is not int and isinstance(one, Number) and one % 1:  # type: ignore[operator]  # every real number has %, others did not become integers
-                raise ValueError(f"{path}: {one!r} is no whole number")
+                raise _UnfitError(f"{path}: {one!r} is no whole number")
 
 
 def _numbers(path: str, values: Iterable[Any]) -> list[Any]:
@@ -164,7 +170,7 @@ def _numbers(path: str, values: Iterable[Any]) -> list[Any]:
     found = list(values)
     if any(kind.__name__ in _BOOLEANS for kind in set(map(type, found))):
         truth = next(one for one in found if type(one).__name__ in _BOOLEANS)
-        raise ValueError(f"{path}: {truth!r} is no number")
+        raise _UnfitError(f"{path}: {truth!r} is no number")
     return found
 
 
@@ -173,7 +179,7 @@ def _check_range(path: str, kind: pa.DataType, values: list[Any]) -> None:
     end = _ENDS.get(kind)
     for one in values if end is not None else ():
         if one is not None and end <= abs(one) < math.inf:
-            raise ValueError(f"{path}: {one!r} is beyond the range of {kind}")
+            raise _UnfitError(f"{path}: {one!r} is beyond the range of {kind}")
 
 
 def _sparse(path: str, kind: pa.DataType, values: list[Any]) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -51,6 +51,31 @@ TRUTHS: dict[str, Any] = {
     "part.watts": {"volts": 1.0, "part": Part(watts=YES)},
 }
 GOOD = Cell(volts=LARGEST, half=65_504.0, watts=1e300, count=1, many=[math.inf])
+
+
+class Sulking(float):
+    """A number that cannot be used as one."""
+
+    def __abs__(self) -> float:
+        raise RuntimeError("not today")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """A wheel whose period is worked out whenever it is asked for."""
+
+    ontology_tag: ClassVar[str] = "Wheel"
+    turns_hz: float
+    period_s: float = field(init=False)
+
+    def __getattr__(self, _name: str) -> float:
+        return 1 / self.turns_hz
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axle:
+    ontology_tag: ClassVar[str] = "Axle"
+    left: Wheel
 
 
 def one(**values: Any) -> Message:
@@ -105,6 +130,55 @@ def test_only_that_row_is_left_out_and_the_topics_policy_decides_the_rest(
     noted = [each.text for each in client.notifications("drive/cells")]
     assert len(noted) == (policy is not TopicLevelErrorPolicy.Raise)
     assert all("volts: " in text for text in noted)
+
+
+@pytest.mark.parametrize(
+    ("policy", "stored"),
+    [
+        (TopicLevelErrorPolicy.Raise, [1, 3]),
+        (TopicLevelErrorPolicy.Ignore, [1, 3]),
+        (TopicLevelErrorPolicy.Finalize, [1]),
+    ],
+)
+def test_what_an_attribute_raises_leaves_its_row_out(client, policy, stored):
+    with client.sequence_create("drive", {}) as writer:
+        topic = writer.topic_create("wheels", {}, Wheel, on_error=policy)
+        for time_ns, turns_hz in ((1, 10.0), (2, 0.0)):
+            topic.push(Message(timestamp_ns=time_ns, data=Wheel(turns_hz=turns_hz)))
+        if policy is TopicLevelErrorPolicy.Raise:
+            with pytest.raises(ValueError, match="period_s: ZeroDivisionError: ") as told:
+                topic.flush()
+            assert "wheels: 1 rows left out, the first with timestamp_ns 2" in str(told.value)
+        else:
+            topic.flush()
+        topic.push(Message(timestamp_ns=3, data=Wheel(turns_hz=20.0)))
+        assert topic.ignored_rows == 3 - 1 - len(stored)
+    found = {each["timestamp_ns"]: each["period_s"] for each in rows(client, "drive/wheels")}
+    assert found == {key: value for key, value in {1: 0.1, 3: 0.05}.items() if key in stored}
+    noted = [each.text for each in client.notifications("drive/wheels")]
+    assert len(noted) == (policy is not TopicLevelErrorPolicy.Raise)
+    assert all("period_s: ZeroDivisionError: " in text for text in noted)
+    assert client.describe_sequence("drive").sessions[0].locked
+
+
+def test_what_an_attribute_of_a_part_raises_is_told_with_its_column():
+    still = Axle(left=Wheel(turns_hz=0.0))
+    with pytest.raises(ValueError, match=r"^left\.period_s: ZeroDivisionError: "):
+        batch([Message(timestamp_ns=1, data=still)], schema_of(Axle))
+
+
+def test_what_a_value_itself_raises_is_told_with_its_column():
+    with pytest.raises(ValueError, match=r"^volts: RuntimeError: not today"):
+        batch([one(volts=Sulking(1.5))], CELL)
+
+
+def test_memory_that_runs_out_is_no_fault_of_a_row(monkeypatch):
+    def exhausted(_wheel: Wheel, _name: str) -> float:
+        raise MemoryError
+
+    monkeypatch.setattr(Wheel, "__getattr__", exhausted)
+    with pytest.raises(MemoryError):
+        batch([Message(timestamp_ns=1, data=Wheel(turns_hz=1.0))], schema_of(Wheel))
 
 
 def test_the_reason_that_is_told_is_that_of_the_first_row_left_out(client):

@@ -29,6 +29,7 @@ from recorder.service import Stop, entry
 from recorder.spool import journal
 from recorder.spool.spool import Spool
 from recorder.upload import wake
+from recorder.upload.anew import begin_anew
 from recorder.upload.backlog import Asked
 from recorder.upload.compare import Compared, compare
 from recorder.upload.source import Source
@@ -59,11 +60,14 @@ class Summary:
         parked: ids of those that the server refused, each with the reason.
         before: ids of those that were delivered before, each with the URL of the server that got
             it, which need not be the one that was named now; no server was asked about them.
+        lacking: of those in `done` of which some could not be sent any more: by id and lane, how
+            many stored samples, by the cause (`recorder.session.ledger`).
     """
 
     done: list[str] = field(default_factory=list)
     parked: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
 
 class Process:
@@ -158,13 +162,18 @@ def upload_once(
         SpoolError: there is no spool or no such session, or another uploader is at work.
         RemoteAwayError: the server is not there; what was done stands, call again.
         RemoteRefusedError: the server refuses the key.
-        RecorderError: the month's cap does not let it be sent.
+        RecorderError: the month's cap does not let it be sent, or the server still has all of
+            what is to be sent anew.
     """
     _server(config)
     wish = _found(config, asked or Asked())
     now = replace(config, upload=replace(config.upload, time_wait_s=0.0))  # somebody waits
     uploader = Uploader(now, Stop(), asked=wish, progress=progress)
     try:
+        if wish.anew:
+            with connected(config) as client:
+                path = config.upload_dir / wish.anew
+                begin_anew(client, path, config.upload.server)
         uploader.backlog.look()
         for upload in uploader.backlog:
             upload.retry()
@@ -176,7 +185,7 @@ def upload_once(
         backlog = uploader.backlog
         if uploader.capped:
             raise RecorderError(next(iter(uploader.capped.values())))
-        return Summary(backlog.done, uploader.parked(), backlog.before)
+        return Summary(backlog.done, uploader.parked(), backlog.before, backlog.lacking)
     finally:
         uploader.close()
 

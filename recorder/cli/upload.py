@@ -22,6 +22,7 @@ from rich.text import Text
 from recorder.cli import options, words
 from recorder.cli.console import console, print_json
 from recorder.cli.processes import become
+from recorder.cli.record import losses
 from recorder.configfile import check_files, load
 from recorder.upload import wake
 
@@ -70,7 +71,8 @@ _MOST_RUNS = 5
 @click.option(
     "--anew",
     is_flag=True,
-    help="Send all of ID that the spool still holds, whatever another server got.",
+    help="Send all of ID that the spool still holds: another server got it, or some of it, or this"
+    " one has lost some since. Where it still has all, nothing is sent.",
 )
 @options.as_json
 def upload(config_file: Path, way: str, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - click gives options by name
@@ -162,6 +164,8 @@ def _print(summary: Summary) -> None:
         out.print(f"{session_id}: was delivered before{f' (to {server})' if server else ''}")
     for session_id in summary.done:
         out.print(Text(f"{session_id}: on the server", "green"))
+        for lane, causes in summary.lacking.get(session_id, {}).items():
+            out.print(Text(f"  {lane}: without samples of the spool: {losses(causes)}", "yellow"))
     for session_id, reason in summary.parked.items():
         out.print(Text(f"{session_id}: refused: {reason}", "red"))
     if not summary.done and not summary.parked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recorder.box.identity import identify
 from recorder.clock import boot_ns
@@ -17,11 +17,9 @@ from recorder.spool.watermark import Watermark
 from recorder.upload.log import UploadLog
 from recorder.upload.session import SessionUpload
 from recorder.upload.source import Source
-from recorder.upload.state import UploadState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from recorder.config import Config
     from recorder.upload.traffic import Traffic
@@ -36,8 +34,9 @@ class Asked:
 
     Args:
         session_id: only this session; empty: all.
-        anew: id of a session of which another server holds a part, or all: it is sent as if nothing
-            of it were delivered, as far as the spool still has it; empty: none.
+        anew: id of a session of which another server holds a part, or all, or this one has lost
+            some: it is sent as if nothing of it were delivered, as far as the spool still has it
+            (`recorder.upload.anew`); empty: none.
         over_cap: let what is asked for pass the month's cap.
     """
 
@@ -71,6 +70,8 @@ class Backlog:
         self._uploads: dict[str, SessionUpload] = {}
         #: Ids of the sessions that were brought to the server by this backlog.
         self.done: list[str] = []
+        #: What these lack on the server, by id, then as `UploadState.lacking`.
+        self.lacking: dict[str, dict[str, dict[str, int]]] = {}
         #: Ids of those that somebody brought to a server before, and that server's URL.
         self.before: dict[str, str] = {}
         #: Why sessions cannot be taken up, by id, until a person asks for it.
@@ -171,8 +172,6 @@ class Backlog:
 
     def _take_up(self, spool: Spool, session_id: str) -> bool:
         path = self._config.upload_dir / session_id
-        if self._asked is not None and self._asked.anew == session_id:
-            _begin_anew(path, self._config.upload.server)
         ends = [one for one in journal.read(path) if one["entry"] == "done"]
         if ends:
             self.before[session_id] = ends[-1].get("server", "")
@@ -214,9 +213,12 @@ class Backlog:
 
     def forget(self, upload: SessionUpload) -> None:
         """Let go of a session of which nothing is left to do."""
+        session_id = upload.source.session_id
         upload.log.close()
-        del self._uploads[upload.source.session_id]
-        self.done.append(upload.source.session_id)
+        del self._uploads[session_id]
+        self.done.append(session_id)
+        if lacking := upload.log.lacking():
+            self.lacking[session_id] = lacking
 
     @property
     def is_empty(self) -> bool:
@@ -261,22 +263,3 @@ class Backlog:
         """Close the journals; may be called twice."""
         for one in self._uploads.values():
             one.log.close()
-
-
-def _begin_anew(path: Path, server: str) -> None:
-    """Put away the journal of an upload to another server, or that this one or the disk has lost.
-
-    Nothing in it counts for this one.
-    """
-    entries = journal.read(path)
-    told = [one["server"] for one in entries if one.get("server")]
-    if (told and told[-1] != server) or _is_lost(entries):
-        UploadLog.anew(path).close()
-
-
-def _is_lost(entries: list[dict[str, Any]]) -> bool:
-    try:
-        state = UploadState(entries)
-    except DamagedError:
-        return True
-    return state.is_lost and not state.is_done

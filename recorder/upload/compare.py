@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from recorder.errors import RemoteRefusedError
+from recorder.errors import RemoteForbiddenError, RemoteRefusedError
 from recorder.upload.content import digest
 from recorder.upload.difference import Difference, difference
 from recorder.upload.plan import what_is_left
@@ -83,6 +83,8 @@ def compare(
             read = functools.partial(_read, client, f"{found.sequence}/{one.topic}", tick)
             try:
                 _compare_part(found, one, _sent(state, source, one, sizes), read)
+            except RemoteForbiddenError:
+                raise
             except RemoteRefusedError as refusal:
                 found.wrong.append(f"{one.topic}: {refusal}")
     return found

@@ -22,7 +22,6 @@ may have happened on the server, and asks. Entries, by ``entry``:
                there already is gone on with, and the new one names those that it replaces; with an
                `id`: the recording was abandoned, and is sent under this one
                (`recorder.upload.reissue`)
-    lost       the server has no such sequence any more, though parts of it were delivered
     over_cap   a person asked to send the session whatever the month's cap
     deleted    the sequence was taken off the server, as its policy is: all is sent anew, if ever
     kept       it should have been and could not be, and why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recorder.clock import basic_utc
 from recorder.errors import RemoteRefusedError
@@ -94,10 +94,8 @@ def _is_ours(client: MosaicoClient, name: str, session_id: str) -> bool:
     return found is not None and recording_of(found.user_metadata).get("id") == session_id
 
 
-def _refuse_lost(journal: UploadLog, server: str) -> None:
+def _refuse_lost(journal: UploadLog, server: str) -> NoReturn:
     # What is sent from here on would be called whole. Its disk may be back at the next look.
-    if not journal.is_lost:
-        journal.note("lost")
     raise RemoteRefusedError(
         f"{server} has lost {journal.sequence}, of which it held parts: bring it back there, or"
         " send all that the spool still holds with --anew"

@@ -17,6 +17,8 @@ _PART_KEYS = (
     "topic", "topic_uuid", "session", "first_ns", "last_ns", "reason", "too_large", "content"
 )  # fmt: skip
 _NO_LIMIT = 2**63
+#: What keeps a sample that was stored from the server (`recorder.session.ledger`).
+_KEPT_BACK = ("lost_evicted", "lost_crc", "lost_rejected")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class UploadState:
         self.parts: list[Progress] = []
         self.abandoned: list[str] = []
         self.final: dict[str, Any] | None = None
-        self.is_done = self.is_over_cap = self.is_anew = self.is_lost = False
+        self.is_done = self.is_over_cap = self.is_anew = False
         #: The id under which the recording is sent, if it is not its own.
         self.reissued_as = ""
         self.sizes = Sizes()
@@ -162,8 +164,6 @@ class UploadState:
             self._session(entry["locator"]).is_finalized = True
         elif kind == "deleted":
             self._begin_anew()
-        elif kind == "lost":
-            self.is_lost = True
         else:
             self._apply_fact(kind, entry)
 
@@ -243,6 +243,12 @@ class UploadState:
         """Tell whether a refusal ended a lane's topic: nothing more of it is sent."""
         parked = [one for one in self.of_lane(lane) if one.state == "parked"]
         return any(one.part.on_error == "finalize" for one in parked)
+
+    def lacking(self) -> dict[str, dict[str, int]]:
+        """Return, by lane, how many stored samples were not sent in the end, by their cause."""
+        lanes = self.final["lanes"] if self.final else []
+        found = {one["name"]: {key: one[key] for key in _KEPT_BACK if one[key]} for one in lanes}
+        return {lane: causes for lane, causes in found.items() if causes}
 
     def writing_session(self) -> WritingSession | None:
         """Return the server's session that takes further topics, or None."""

@@ -116,6 +116,25 @@ def test_what_another_server_got_a_part_of_goes_anew_only_when_asked(drive, tmp_
             assert len(client.sequences()) == 1
 
 
+def test_what_the_server_has_lost_goes_there_anew_and_what_the_spool_lacks_is_named(
+    drive, station, configured
+):
+    file = configured(server=station.url)
+    assert call("--config", file).exit_code == 0
+    refused = call(drive.id[:8], "--anew", "--config", file)
+    assert refused.exit_code == 1
+    assert f"{station.url} still has all 206 samples of" in words(refused)
+    with MosaicoClient.connect_url(station.url) as client:
+        (name,) = client.sequences()
+        client.delete_sequence(name)
+    for path in drive.spool.segments(drive.id, "camera"):
+        path.unlink()
+    result = call(drive.id[:8], "--anew", "--config", file)
+    assert result.exit_code == 0
+    assert f"{drive.id}: on the server" in words(result)
+    assert "camera: without samples of the spool: 6 did not verify on disk" in words(result)
+
+
 def test_nobody_to_wake_is_told(configured):
     result = call("--now", "--config", configured())
     assert result.exit_code == 1

@@ -13,7 +13,7 @@ from recorder.ground.watch import Watch
 from recorder.mosaico import MosaicoClient
 from recorder.service import Stop
 from recorder.spool.journal import Journal
-from recorder.uploader import Uploader, upload_once
+from recorder.uploader import Asked, Uploader, upload_once
 from tests.recorder.upload.made import Drive, differences, server_rows
 
 
@@ -117,6 +117,26 @@ def test_one_that_dies_while_it_issues_anew_issues_it_once(drive: Drive, station
     (new,) = found.values()
     assert new.record["sources"] == [drive.id]
     assert upload_once(drive.config(station.url)).done == []
+
+
+def test_what_the_server_has_lost_since_is_sent_there_under_the_same_id(
+    drive: Drive, station: Any
+) -> None:
+    live(drive, station.url).close()
+    abandon(station.url, drive.id)
+    drive.imu(50)
+    drive.end()
+    config = drive.config(station.url)
+    assert upload_once(config).done == [drive.id]
+    before = seen(station.url)
+    (new_id,) = set(before) - {drive.id}
+    with MosaicoClient.connect_url(station.url) as client:
+        client.delete_sequence(before[new_id].sequence)
+    assert upload_once(config, asked=Asked(drive.id, anew=drive.id)).done == [drive.id]
+    after = seen(station.url)
+    assert {key: one.life for key, one in after.items()} == {drive.id: "abandoned", new_id: "ended"}
+    rows = server_rows(station.url, after[new_id].sequence, "imu")
+    assert differences(rows, drive.expected("imu")) == []
 
 
 @pytest.mark.parametrize("is_abandoned", [True, False])

@@ -62,7 +62,12 @@ def counting(issues: Sequence[Issue]) -> set[str]:
     return {one.sequence for one in able} - {name for one in able for name in one.replaces}
 
 
-def note(issues: Iterable[Issue], sequence: str) -> str:
-    """Return what is to be told of a sequence that counts: that it is being sent anew, or empty."""
+def successor(issues: Iterable[Issue], sequence: str) -> str:
+    """Return the sequence that is being sent to replace one that still counts, or empty."""
     anew = [one.sequence for one in issues if sequence in one.replaces]
-    return f"{sequence} counts until {anew[-1]}, which replaces it, is whole" if anew else ""
+    return anew[-1] if anew else ""
+
+
+def note(sequence: str, anew: str) -> str:
+    """Return what is to be told of a sequence that counts and of its `successor`, or empty."""
+    return f"{sequence} counts until {anew}, which replaces it, is whole" if anew else ""

@@ -15,7 +15,7 @@ from recorder.audit import claims
 from recorder.audit.books import EQUATIONS, KEYS, Books, quality
 from recorder.audit.finding import Audit, LaneAudit
 from recorder.errors import RemoteRefusedError
-from recorder.replaced import Issue, counting, note, recording_of
+from recorder.replaced import Issue, counting, note, recording_of, successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def _sequence(client: MosaicoClient, recording_id: str) -> tuple[SequenceInfo, s
         what = f"{len(names)} recordings begin" if names else "no recording begins"
         raise RemoteRefusedError(f"{what} with {recording_id!r}")
     (name,) = names
-    return found[name], note(issues, name)
+    return found[name], note(name, successor(issues, name))
 
 
 def _filled(info: SequenceInfo, path: str) -> list[TopicInfo]:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from recorder.cli import words
 from recorder.cli.console import console, state, table
+from recorder.replaced import note
 from recorder.session.ledger import CAUSES
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def _facts(record: Mapping[str, Any]) -> RenderableType:
     shown = table("session", record["id"])
     shown.add_row("name", record["identifier"] or "-")
     shown.add_row("vehicle", f"{record['vehicle']} ({record['type']})")
+    if told := note(record.get("sequence", ""), record.get("sent_anew_as", "")):
+        shown.add_row("sent anew", told)
     why = f", recording {record['recording']}"
     why += f" ({record['end_reason']})" if record["end_reason"] else ""
     shown.add_row("state", state(record["state"]) + Text(why))

@@ -16,6 +16,7 @@ from recorder.cli.sources import from_spool, open_spool
 from recorder.configfile import load
 from recorder.configfile.rules import is_server
 from recorder.errors import ConfigError, RecorderError
+from recorder.replaced import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -152,13 +153,17 @@ def sessions(place: Place, days: float | None, is_all: bool, as_json: bool) -> N
     Of one on a server it is told whether it is live (recorded, and heard of), stale (recorded, and
     three of the promised signs of life are missing), draining (no longer recorded; the rest waits
     on the vehicle), ended, or abandoned (see `recorder watch`). Of one that was sent anew only the
-    sequence that counts is listed: the new one, once it is whole.
+    sequence that counts is listed: the new one, once it is whole, and until then what is being sent
+    is named.
     """
     known = place.records(days)
     found = known if is_all else _that_count(known)
     if len(found) < len(known):
         left = f"{len(known) - len(found)} that were sent anew, or are being"
         click.echo(f"not listed: {left}; --all lists them too", err=True)
+    for one in found:
+        if told := note(one.get("sequence", ""), one.get("sent_anew_as", "")):
+            click.echo(f"note: {told}", err=True)
     if as_json:
         print_json(found)
     elif not found:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from recorder.errors import RecorderError
 from recorder.ground.merge import TIME
 from recorder.ground.observe import SUMMARY, issue
-from recorder.replaced import counting, note, recording_of
+from recorder.replaced import counting, note, recording_of, successor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -110,7 +110,7 @@ def find(client: MosaicoClient, wanted: str, tell: Callable[[str], None]) -> Seq
         raise RecorderError(
             f"{len(found) or 'no'} recordings begin with {wanted!r}; `recorder sessions` lists them"
         )
-    if told := note(issues, found[0].name):
+    if told := note(found[0].name, successor(issues, found[0].name)):
         tell(told)
     return found[0]
 

@@ -15,7 +15,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recorder.replaced import counting
+from recorder.replaced import counting, successor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ class Seen:
         issue: which sequences of the recording it was sent to replace, and whether it is whole.
         counts: it is the one that counts of its recording (`recorder.replaced`).
         replaced_by: name of the sequence that counts in its place, or empty.
+        sent_anew_as: while it counts, the one that is being sent to take its place, or empty.
     """
 
     sequence: str
@@ -54,6 +55,7 @@ class Seen:
     issue: Issue
     counts: bool = True
     replaced_by: str = ""
+    sent_anew_as: str = ""
 
     @property
     def id(self) -> str:
@@ -86,6 +88,7 @@ class Seen:
             "is_announcement": self.is_announcement,
             "counts": self.counts,
             "replaced_by": self.replaced_by,
+            "sent_anew_as": self.sent_anew_as,
             "life": self.life,
             "silent_s": round(self.silent_s, 1),
             "period_s": self.period_s,
@@ -95,9 +98,15 @@ class Seen:
 
 def related(found: Sequence[Seen]) -> list[Seen]:
     """Return the same with what each says of the others: which counts, and which is replaced."""
-    names = counting([one.issue for one in found])
+    issues = [one.issue for one in found]
+    names = counting(issues)
     by = {old: one.sequence for one in found if one.sequence in names for old in one.issue.replaces}
     return [
-        dataclasses.replace(one, counts=one.sequence in names, replaced_by=by.get(one.sequence, ""))
+        dataclasses.replace(
+            one,
+            counts=one.sequence in names,
+            replaced_by=by.get(one.sequence, ""),
+            sent_anew_as=successor(issues, one.sequence) if one.sequence in names else "",
+        )
         for one in found
     ]

@@ -294,7 +294,7 @@ def test_sessions_of_a_server_are_told_by_their_newest_record(made: Made, statio
     told = {key: found["done"].pop(key) for key in ("silent_s", "period_s", "received_utc_ns")}
     assert told["silent_s"] < 60
     seen = {"sequence": "done", "is_announcement": False, "life": "ended"}
-    seen |= {"counts": True, "replaced_by": ""}
+    seen |= {"counts": True, "replaced_by": "", "sent_anew_as": ""}
     assert found["done"] == {**from_here, **seen}
     assert [found[name]["life"] for name in ("live", "new")] == ["live", "live"]
     assert (found["live"]["is_announcement"], found["new"]["is_announcement"]) == (False, True)

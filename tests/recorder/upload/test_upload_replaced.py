@@ -72,6 +72,18 @@ def replayed(url, recording_id):
     return len(result.stdout.splitlines()), result.stderr
 
 
+def shown(url, recording_id):
+    """Show a recording and list all; return what both say is being sent in its place."""
+    record = json.loads(call("show", recording_id, "--server", url, "--json").stdout)
+    sequence, anew = record["sequence"], record["sent_anew_as"]
+    note = f"{sequence} counts until {anew}, which replaces it, is whole" if anew else ""
+    listed = call("sessions", "--server", url).stderr.splitlines()
+    assert [one for one in listed if one.startswith("note")] == ([f"note: {note}"] if note else [])
+    told = " ".join(call("show", recording_id, "--server", url).stdout.split())
+    assert ("sent anew" in told, note in told) == (bool(note), True)
+    return anew
+
+
 def noted(url, recording_id):
     with MosaicoClient.connect_url(url) as client:
         return [one for one in audit_server(client, recording_id).notes if "replaces" in one]
@@ -86,14 +98,17 @@ def test_the_earlier_one_that_is_whole_counts_until_the_new_one_is(
     note = f"{old} counts until {new}, which replaces it, is whole"
     assert replayed(station.url, drive.id) == (200, f"note: {note}\n")
     assert noted(station.url, drive.id) == [note]
+    assert shown(station.url, drive.id) == new
     found = seen(station.url)
     assert [found[one].counts for one in (old, new)] == [True, False]
+    assert [found[one].sent_anew_as for one in (old, new)] == [new, ""]
     assert found[old].life == "ended"
     assert found[new].life != "replaced"
 
     assert send(config, drive, monkeypatch, anew=drive.id) == new
     assert replayed(station.url, drive.id) == (200, "")
     assert noted(station.url, drive.id) == []
+    assert shown(station.url, drive.id) == ""
     found = seen(station.url)
     assert [found[one].counts for one in (old, new)] == [False, True]
     assert (found[old].life, found[old].replaced_by) == ("replaced", new)

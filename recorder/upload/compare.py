@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from recorder.errors import RemoteForbiddenError, RemoteRefusedError
 from recorder.upload.content import digest
 from recorder.upload.difference import Difference, difference
-from recorder.upload.plan import what_is_left
 from recorder.upload.reissue import lines_of
 from recorder.upload.rows import (
     Extent,
     GivenUpError,
-    lane_batches,
+    batches_left,
     own_batches,
 )
 from recorder.upload.state import Sizes
@@ -100,11 +99,7 @@ def _sent(
     if part.is_own:
         made = own_batches(part, lambda: lines_of(part.lane, source.entries, state))
     else:
-        folder = source.folder(part.lane)
-        left = what_is_left(part, folder, is_last=False)
-        if left is None:
-            raise GivenUpError(f"{one.name}: nothing of it is in the spool any more")
-        made = lane_batches(left, folder)
+        made = batches_left(part, source.folder(part.lane))
     yield from Extent(sizes).over(made)
 
 

@@ -15,7 +15,7 @@ from recorder.errors import DamagedError, SpoolError
 from recorder.gathered import Span
 from recorder.mosaico import encode, ontology
 from recorder.record import BOOT_NS, PERIOD_NS, ROWS, SEQNO
-from recorder.spool.reader import read_piece
+from recorder.spool.reader import Point, read_from, read_piece
 from recorder.spool.segment import read_head
 from recorder.stamps import Stamps
 from recorder.upload.content import ContentDigest
@@ -147,15 +147,43 @@ def lane_batches(part: Part, folder: Path) -> Iterator[pa.RecordBatch]:
             may be committed.
         UnmappableError: the rows do not fit their ontology.
     """
-    schema = lane_schema(part, folder)
-    yield from columns.batches(
+    yield from _laid_out(part, lane_schema(part, folder), _records(part, folder))
+
+
+def batches_left(part: Part, folder: Path) -> Iterator[pa.RecordBatch]:
+    """Yield what the spool still gives of a part of a lane as batches; the rest is passed over.
+
+    Raises:
+        GivenUpError: it gives nothing of it.
+    """
+    found = (
+        one
+        for piece in part.pieces
+        for one in read_from([(folder / piece.file, piece.end)], Point(piece.file, piece.begin))
+        if one.fields[ROWS]
+    )
+    first = next(found, None)
+    if first is None:
+        raise GivenUpError(f"{part.topic}: nothing of it is in the spool any more")
+    records = ((_span(one.fields), one.payload) for one in itertools.chain([first], found))
+    yield from _laid_out(part, first.schema, records)
+
+
+def _laid_out(
+    part: Part, schema: LaneSchema, records: Iterable[tuple[Span, memoryview]]
+) -> Iterator[pa.RecordBatch]:
+    return columns.batches(
         schema,
-        _records(part, folder),
+        records,
         part.mapping,
         after_ns=part.after_ns,
         batch_rows=part.batch_rows,
         batch_bytes=part.batch_bytes,
     )
+
+
+def _span(fields: tuple[Any, ...]) -> Span:
+    return Span(fields[SEQNO], fields[ROWS], fields[BOOT_NS], fields[PERIOD_NS])
 
 
 def _records(part: Part, folder: Path) -> Iterator[tuple[Span, memoryview]]:
@@ -166,8 +194,7 @@ def _records(part: Part, folder: Path) -> Iterator[tuple[Span, memoryview]]:
             for fields, payload in read_piece(path, piece.begin, piece.end):
                 if fields[ROWS]:
                     rows += fields[ROWS]
-                    span = Span(fields[SEQNO], fields[ROWS], fields[BOOT_NS], fields[PERIOD_NS])
-                    yield span, payload
+                    yield _span(fields), payload
         except (FileNotFoundError, DamagedError) as error:
             raise GivenUpError(f"{path}: {error}") from error
         if rows != piece.rows:

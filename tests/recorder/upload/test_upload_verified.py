@@ -73,6 +73,21 @@ def test_what_the_spool_lost_is_told_and_the_others_are_compared_with_their_own_
     assert (found.rows, found.digest_rows, found.wrong) == (whole.rows - 4, 4, [])
 
 
+def test_each_record_is_read_once(drive, station, monkeypatch):
+    config = delivered(drive, station.url)
+    found = []
+    walk = SegmentReader.walk
+
+    def noted(segment, offset=None):
+        for at, fields, payload in walk(segment, offset):
+            found.append((segment.path, at))
+            yield at, fields, payload
+
+    monkeypatch.setattr(SegmentReader, "walk", noted)
+    assert verified(config).wrong == []
+    assert len(found) == len(set(found)) == FRAMES
+
+
 def test_a_picture_that_is_another_is_named_by_its_own_number_behind_a_hole(
     drive, station, monkeypatch
 ):

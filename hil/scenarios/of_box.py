@@ -21,6 +21,7 @@ from hil.scenarios.scenario import (
     recovers,
     signal,
 )
+from hil.vm.machine import Machine
 
 if TYPE_CHECKING:
     from hil.scenarios.bench import Bench
@@ -54,6 +55,7 @@ def knew_the_time(recording: Recording, bench: Bench) -> None:
     right_ns = row.values["utc_ns"] - (row.boot_ns - begun_ns)
     assert abs(session.start_utc_ns - right_ns) < MOST_OFF_NS, session.clock_source
     firsts_ns = [recording.ledger(lane).first_boot_ns or 0 for lane in ALL]
+    assert isinstance(bench.machine, Machine)  # its clock is QEMU's: no rig plays this
     bench.told += Boot.of(bench.machine, min(firsts_ns) / 1e9).tells()
     bench.told.append(f"time by {session.clock_source}")
 

@@ -41,7 +41,7 @@ class Machine:
 
     def __init__(self, image: Image, more: Sequence[str] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="recorder-vm-"))
-        self._image = image
+        self.image = image
         self._disk = self.folder / "disk.qcow2"
         self._command = [
             *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
@@ -79,7 +79,7 @@ class Machine:
         Args:
             powered: called as soon as it has power, such as to plug devices in.
         """
-        back = ["-b", str(self._image.disk), "-F", "raw"]
+        back = ["-b", str(self.image.disk), "-F", "raw"]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *back, self._disk], check=True)
         begin_s = time.monotonic()
         self._start()

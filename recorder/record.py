@@ -23,7 +23,7 @@ All integers are little-endian. A record is a header of 120 bytes and its payloa
        120    n  payload
 
 A record is valid at a place if and only if
-    1. both magics and the version are right, and the payload ends inside the file or the ring,
+    1. both magics, version and kind are right, and the payload ends inside the file or the ring,
     2. its epoch is that of the ring or segment, and its position is what that place must hold
        (in a segment: the header's first position plus the distance from the end of the header;
        in a ring: the place itself), and

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.durable import replace, sync_directory
 from recorder.spool import journal
 from recorder.spool.names import epoch_of
-from recorder.spool.places import discard
+from recorder.spool.places import discard, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def _bury_for_good(folder: Path, stones: dict[int, dict[str, Any]]) -> None:
         for one in stones.values():
             if one["lane"] == lane:
                 discard(folder / lane / one["file"])
-        if (folder / lane).is_dir():
+        if is_folder(folder / lane):
             sync_directory(folder / lane)
 
 

@@ -10,7 +10,6 @@ is durable when `sync` has returned.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import zlib
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recorder.durable import replace, sync_directory
 from recorder.spool.volume import allocate_ahead
-from recorder.spool.window import read_whole
+from recorder.spool.window import UNREADABLE, read_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _CRC_CHARS = 9
@@ -68,7 +67,7 @@ def each(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in UNREADABLE:
             raise
         # A place of the disk that cannot be read costs the lines on it, and no more.
         for line in read_whole(path)[read_bytes:].splitlines(keepends=True):
@@ -122,12 +121,20 @@ def newest(path: Path, kind: str) -> dict[str, Any] | None:
     """Return the newest valid entry of a kind, or None; only the file's end is read for it."""
     try:
         with path.open("rb") as file:  # once: another file may be put in its place meanwhile
-            for line in _backwards(file):
-                entry = _entry(line)
-                if entry is not None and entry["entry"] == kind:
-                    return entry
+            return _first_of(kind, _backwards(file))
     except FileNotFoundError:
-        pass
+        return None
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return _first_of(kind, reversed(read_whole(path).splitlines(keepends=True)))
+
+
+def _first_of(kind: str, lines: Iterable[bytes]) -> dict[str, Any] | None:
+    for line in lines:
+        entry = _entry(line)
+        if entry is not None and entry["entry"] == kind:
+            return entry
     return None
 
 

@@ -8,7 +8,7 @@ from recorder.clock import boot_ns
 from recorder.errors import DamagedError
 from recorder.spool.account import Account
 from recorder.spool.counts import Counts
-from recorder.spool.places import set_beside
+from recorder.spool.places import is_folder, set_beside
 from recorder.spool.recover import Piece, pieces
 from recorder.spool.segment import HEAD_BYTES, SegmentHead
 from recorder.spool.segment_writer import SegmentWriter
@@ -58,6 +58,8 @@ class LaneLog:
         self._journal = log
         self._segment_bytes = segment_bytes
         self._segment: SegmentWriter | None = None
+        #: The head of a segment that the disk had no room for: it stands in the journal already.
+        self._due: SegmentHead | None = None
         self._span: Piece | None = None
         self._sealed_end: tuple[str, int] | None = None
         #: Lines about sealed segments: of those that are not durable yet, and of those that are.
@@ -116,7 +118,7 @@ class LaneLog:
 
     def _begin_segment(self, ring: RingReader, header: record.Header) -> None:
         self.seal()
-        if not self._directory.is_dir():
+        if not is_folder(self._directory):
             set_beside(self._directory, is_folder=True)
             self._directory.mkdir()
             self.folders.add(self._directory.parent)
@@ -128,12 +130,15 @@ class LaneLog:
             ring.boot_id,
             self._session_id,
             header.seqno,
-            boot_ns(),
+            self._due.created_boot_ns if self._due else boot_ns(),
             ring.schema,
         )
-        line = {"entry": "segment", "lane": self.name, "file": head.name}
-        self._journal.append({**line, "head": head.pack().hex()})
+        if head != self._due:
+            line = {"entry": "segment", "lane": self.name, "file": head.name}
+            self._journal.append({**line, "head": head.pack().hex()})
+            self._due = head
         self._segment = SegmentWriter(self._directory, head, self._segment_bytes)
+        self._due = None
         self._span = None
         self._validity.begin(ring.schema)
         self._next_position = header.position

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.errors import DamagedError
 from recorder.spool.names import strangers_in
-from recorder.spool.places import discard, listed
+from recorder.spool.places import discard, is_damaged, is_folder, listed
 from recorder.spool.segment import read_head
+from recorder.spool.watermark import durable
+from recorder.spool.window import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recorder.spool.spool import Spool
+    from recorder.spool.watermark import Watermark
 
 _KNOWN = {
     "FORMAT",
@@ -37,16 +40,43 @@ def remove_evicted(spool: Spool, session_id: str, entries: Sequence[dict[str, An
             discard(spool.session_dir(session_id) / one["lane"] / one["file"])
 
 
-def remove_undurable(spool: Spool, session_id: str, lane: str, kept: Sequence[str]) -> None:
-    """Remove a lane's segments that were made after the last commit of this boot.
-
-    Nothing in them was ever acknowledged, and the rings hold it all.
+def left_of(
+    spool: Spool,
+    session_id: str,
+    lane: str,
+    water: Watermark | None,
+    sealed: Mapping[str, int],
+) -> tuple[list[tuple[Path, int]], list[str]]:
+    """Return what a lane's dead writer left; what it made behind the watermark is removed.
 
     Args:
         spool: the spool.
         session_id: the session that was being recorded.
         lane: the lane.
-        kept: names of the segments that the watermark names, and of those before.
+        water: the last watermark of this boot, or None after a loss of power.
+        sealed: see `recorder.spool.watermark.durable`.
+
+    Returns:
+        Its segments with the durable length of each, and why none of them can be read, if power
+        was lost and the lane's folder is damaged. In this boot that is an error: it is tried again,
+        for nothing may be booked as lost that is there.
+    """
+    is_trusted = water is not None and water.session_id == session_id
+    try:
+        segments = durable(spool, session_id, lane, water, sealed)
+    except OSError as error:
+        if is_trusted or error.errno not in UNREADABLE:
+            raise
+        return [], [str(error)]
+    if is_trusted:
+        _remove_undurable(spool, session_id, lane, [path.name for path, _ in segments])
+    return segments, []
+
+
+def _remove_undurable(spool: Spool, session_id: str, lane: str, kept: Sequence[str]) -> None:
+    """Remove a lane's segments but for those `kept`: they were made after the last commit.
+
+    Nothing in them was ever acknowledged, and the rings hold it all.
     """
     for path in spool.segments(session_id, lane):
         if path.name in kept:
@@ -75,7 +105,9 @@ def unknown(spool: Spool, session_ids: Collection[str] | None = None) -> Iterato
     """
     yield from _others(spool.directory, _KNOWN)
     for folder in listed(spool.directory / "sessions"):
-        if not folder.is_dir() or folder.is_symlink():
+        if is_damaged(folder):
+            continue  # named by whoever looks for sessions
+        if not is_folder(folder):
             yield folder
         elif session_ids is None or folder.name in session_ids:
             yield from _unknown_in(folder)
@@ -83,10 +115,19 @@ def unknown(spool: Spool, session_ids: Collection[str] | None = None) -> Iterato
 
 def _unknown_in(session_dir: Path) -> Iterator[Path]:
     for one in _others(session_dir, _KNOWN_OF_SESSION):
-        if not one.is_dir() or one.is_symlink():
+        if is_folder(one):
+            yield from _strangers(one)
+        elif not is_damaged(one):
             yield one
-        else:
-            yield from strangers_in(one)
+
+
+def _strangers(folder: Path) -> list[Path]:
+    try:
+        return strangers_in(folder)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return []  # whoever looks for its segments says so
 
 
 def _others(folder: Path, known: set[str]) -> list[Path]:

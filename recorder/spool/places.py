@@ -5,16 +5,58 @@ Nothing of that stops a recording, and nothing of it is deleted.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import itertools
 import logging
 import os
+import stat
 from typing import TYPE_CHECKING
+
+from recorder.spool.window import UNREADABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there that the disk can tell of; a link is none."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there that the disk can tell of; a link is none."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_damaged(path: Path) -> bool:
+    """Tell whether the disk cannot even tell what is at a place."""
+    return _mode(path) is None
+
+
+def _mode(path: Path) -> int | None:
+    """Return what a place holds, 0 where it holds nothing, None if the disk cannot tell."""
+    try:
+        return path.lstat().st_mode
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return 0
+        if error.errno not in UNREADABLE:
+            raise
+        return None
+
+
+def size_of(path: Path) -> int:
+    """Return a file's length; 0 if the disk cannot tell it: then nothing of it can be read."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return 0
 
 
 def listed(folder: Path) -> list[Path]:
@@ -32,14 +74,24 @@ def listed(folder: Path) -> list[Path]:
 
 
 def discard(path: Path) -> None:
-    """Remove a file, if it is there; where its folder should be there may be something else."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    """Remove a file, if it is there; where its folder should be there may be something else.
+
+    What the disk cannot tell of stays: it cannot be removed either.
+    """
+    try:
         path.unlink()
+    except OSError as error:
+        if error.errno not in _ABSENT | UNREADABLE:
+            raise
 
 
 def set_beside(path: Path, *, is_folder: bool) -> None:
-    """Move something out of a place where the spool needs a folder, or a file; it is kept."""
-    if not os.path.lexists(path) or (path.is_dir() if is_folder else path.is_file()):
+    """Move something out of a place where the spool needs a folder, or a file; it is kept.
+
+    A link is moved too: what it leads to may be another disk, which nobody would make durable.
+    """
+    mode = path.lstat().st_mode if os.path.lexists(path) else None
+    if mode is None or (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode)):
         return
     names = (f"{path.name}-strange-{number}" for number in itertools.count(1))
     place = next(one for one in map(path.with_name, names) if not os.path.lexists(one))

@@ -31,7 +31,7 @@ from recorder.spool.places import discard
 from recorder.spool.reserve import RESERVE_BYTES, Reserve, proofs_of
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
-from recorder.spool.volume import FULL
+from recorder.spool.volume import FULL, missing_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -136,13 +136,14 @@ class Room:
 
     def _make(self, recording: Recording | None, starved: Collection[str]) -> int:
         short_bytes = self._short_bytes(recording)
-        if short_bytes <= 0:
+        short_files = missing_files(self.spool.directory) if starved else 0
+        if short_bytes <= 0 and not short_files:
             if short_bytes + RESERVE_BYTES <= 0:
                 self._reserve.fill()
             return 0
         if not (self.stock.is_complete or starved):
             return 0
-        freed_bytes = self._give_up(recording, short_bytes, is_last_resort=bool(starved))
+        freed_bytes = self._give_up(recording, short_bytes, short_files, is_starved=bool(starved))
         if not freed_bytes and starved and recording is not None:
             self._end_least(recording, starved)
         return freed_bytes
@@ -175,18 +176,19 @@ class Room:
         return short_bytes
 
     def _give_up(
-        self, recording: Recording | None, short_bytes: int, *, is_last_resort: bool
+        self, recording: Recording | None, short_bytes: int, short_files: int, *, is_starved: bool
     ) -> int:
         self.stock.look_at_deliveries()
         leased = self.stock.leased()
         chosen: dict[str, list[Segment]] = {}
         freed_bytes = 0
-        free = self._free(recording, is_last_resort=is_last_resort)
+        free = self._free(recording, is_last_resort=is_starved)
         goes = in_order(free, leased, self._overflow.keys)
         if self.stock.is_complete and not (goes and goes[0].is_delivered):
             freed_bytes = self._endings.make_room(_id_of(recording), short_bytes)
-        for one in goes:
-            if freed_bytes >= short_bytes or len({*chosen, one.session_id}) > MOST_JOURNALS:
+        for count, one in enumerate(goes):
+            is_enough = freed_bytes >= short_bytes and count >= short_files
+            if is_enough or len({*chosen, one.session_id}) > MOST_JOURNALS:
                 break
             chosen.setdefault(one.session_id, []).append(one)
             freed_bytes += one.disk_bytes

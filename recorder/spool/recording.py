@@ -16,9 +16,9 @@ from recorder.session.session import Session
 from recorder.spool.counts import Counts
 from recorder.spool.journal import BULK, Journal
 from recorder.spool.lane_log import LaneLog
-from recorder.spool.leftovers import remove_evicted, remove_undurable
+from recorder.spool.leftovers import left_of, remove_evicted
 from recorder.spool.session_time import is_of_this_boot
-from recorder.spool.watermark import Watermark, durable
+from recorder.spool.watermark import Watermark
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -139,12 +139,10 @@ class Recording:
     ) -> None:
         spool, session, entries = self.spool, self.session, self.entries
         remove_evicted(spool, session.id, entries)
-        mine = water if water is not None and water.session_id == session.id else None
         sealed = {one["file"]: one["bytes"] for one in entries if one["entry"] == "sealed"}
         for lane, account in zip(self.lanes.values(), told, strict=True):
-            segments = durable(spool, session.id, account.name, mine, sealed)
-            if mine is not None:
-                remove_undurable(spool, session.id, account.name, [one.name for one, _ in segments])
+            segments, refused = left_of(spool, session.id, account.name, water, sealed)
+            self.refused += refused
             self.refused += lane.resume(entries, segments, is_this_boot=is_this_boot)
             if is_afresh:
                 lane.break_off()

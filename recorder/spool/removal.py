@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recorder.durable import sync_directory
-from recorder.spool.places import listed
+from recorder.spool.places import is_folder, listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def is_bare(folder: Path) -> bool:
     """Tell whether a session's folder holds its journal and nothing else but empty folders."""
     for one in listed(folder):
-        if one.is_dir() and not one.is_symlink():
+        if is_folder(one):
             if listed(one):
                 return False
         elif one.name not in ("journal", ".journal"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from recorder.spool.places import is_damaged, is_file, size_of
 from recorder.spool.volume import FULL
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ class Reserve:
     @property
     def size_bytes(self) -> int:
         """What it holds now."""
-        return self._path.stat().st_size if self._path.exists() else 0
+        return size_of(self._path) if is_file(self._path) else 0
 
     def fill(self) -> None:
         """Take what is missing, as far as the disk gives it."""
         size_bytes = self.size_bytes
-        if size_bytes >= RESERVE_BYTES:
+        if size_bytes >= RESERVE_BYTES or is_damaged(self._path):
             return
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:

@@ -44,7 +44,7 @@ What `append` returned survives a crash of this process, and a loss of power onl
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -149,14 +149,14 @@ def _read_head(path: Path) -> tuple[bytes, bool]:
 
 def _first_head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            raw = file.read(HEAD_BYTES)
-            raw += file.read(_schema_bytes(raw))
+        # A place of it that cannot be read is zeros: the journal has a second copy.
+        with contextlib.closing(Window(path, is_leaping=True)) as window:
+            raw = bytes(window.get(0, min(HEAD_BYTES, window.end_bytes)))
+            end = HEAD_BYTES + _schema_bytes(raw)
+            raw = bytes(window.get(0, min(end, window.end_bytes)))
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno == errno.EIO:
-            return b""  # a place of the disk that cannot be read: the journal has a second copy
         raise DamagedError(f"{path}: cannot be read: {error}") from error
     if raw[:7] == MAGIC[:7] and raw[7:8] > MAGIC[7:8]:
         raise DamagedError(f"{path}: a segment of version {raw[7]}, this one knows {MAGIC[7]}")

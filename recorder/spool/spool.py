@@ -46,7 +46,7 @@ from recorder.record import Anchor
 from recorder.session.session import Session
 from recorder.spool import journal
 from recorder.spool.names import epoch_of, segments_in
-from recorder.spool.places import listed, set_beside
+from recorder.spool.places import is_damaged, is_file, is_folder, listed, set_beside
 from recorder.spool.segment import read_head
 from recorder.spool.volume import Volume
 
@@ -87,7 +87,8 @@ class Spool:
     def _is_ours(self, mark: str) -> bool:
         """Tell a damaged mark from that of another format: nothing is left of it, or one byte."""
         if not mark.strip("\0"):
-            return bool(listed(self.directory / "sessions"))
+            sessions = self.directory / "sessions"
+            return is_folder(sessions) and bool(listed(sessions))
         if _OTHER_FORMAT.fullmatch(mark):
             return mark.strip() == FORMAT.strip()
         pairs = zip(mark, FORMAT, strict=False)
@@ -97,6 +98,8 @@ class Spool:
     def make(cls, directory: Path) -> Spool:
         """Open the spool, or make an empty one where there is none yet."""
         mark = directory / "FORMAT"
+        if is_file(mark) and mark.stat().st_size:
+            cls(directory)  # before anything is moved: another format has its own places
         for name in ("sessions", "boots", "aside", "gone"):
             set_beside(directory / name, is_folder=True)
         for name in ("FORMAT", "lock", "reserve", f"boots/{boot_id().hex()}/anchors"):
@@ -178,7 +181,7 @@ class Spool:
         Raises:
             OSError: the spool cannot be read.
         """
-        found = [one.name for one in self.session_dirs() if (one / "journal").is_file()]
+        found = [one.name for one in self.session_dirs() if is_file(one / "journal")]
         return sorted(found, key=lambda one: (self.number(one), one))
 
     def session_dirs(self) -> list[Path]:
@@ -188,7 +191,13 @@ class Spool:
             OSError: the spool cannot be read.
         """
         folders = listed(self.directory / "sessions")
-        return [one for one in folders if one.name != _DRAFT and one.is_dir()]
+        return [one for one in folders if one.name != _DRAFT and is_folder(one)]
+
+    def damaged(self) -> list[Path]:
+        """Return the folders of sessions, and journals, of which the disk cannot tell anything."""
+        folders = listed(self.directory / "sessions")
+        places = [place for one in folders for place in (one, one / "journal")]
+        return [one for one in places if is_damaged(one)]
 
     def number(self, session_id: str) -> int:
         """Return a session's running number in this spool, from 1; 0 if its journal lost it."""

@@ -13,6 +13,7 @@ from recorder.errors import DamagedError
 from recorder.spool.leases import Deliveries
 from recorder.spool.names import epoch_of, first_seqno_of
 from recorder.spool.pins import Pin
+from recorder.spool.places import is_file
 from recorder.spool.segment import read_head
 from recorder.spool.tail import Tail
 
@@ -89,11 +90,8 @@ def lane_rank(config: Config, schema: LaneSchema) -> Rank:
 
 
 def disk_bytes(path: Path) -> int | None:
-    """Return how many bytes of the disk a file occupies, or None if it is not there."""
-    try:
-        return path.stat().st_blocks * _BLOCK_BYTES
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    """Return how many bytes of the disk a file occupies, or None if it is not there to be had."""
+    return path.stat().st_blocks * _BLOCK_BYTES if is_file(path) else None
 
 
 class SessionStock:
@@ -192,7 +190,7 @@ class SessionStock:
         if not entry["delivered"]:
             self.evicted[key] = entry["rows"]
         path = self.folder / key[0] / key[1]
-        if path.exists():
+        if is_file(path):
             self.leftovers.append(path)
 
     def forget_what_went(self) -> None:

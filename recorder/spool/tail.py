@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recorder.spool.journal import HEARTBEAT, text_of
-from recorder.spool.window import read_whole
+from recorder.spool.window import UNREADABLE, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +75,7 @@ class Tail:
         try:
             self._read(file, news)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno not in UNREADABLE:
                 raise
             # A place of the disk that cannot be read costs the lines on it, and no more.
             rest = read_whole(self.path)[self.end_bytes :]

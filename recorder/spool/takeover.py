@@ -53,6 +53,8 @@ def left_running(spool: Spool) -> Iterator[Session]:
     One whose journal cannot be read is named and left alone: it must not keep the vehicle from
     recording.
     """
+    for path in spool.damaged():
+        log.error("%s: the disk cannot tell anything of it; left alone", path)
     for session_id in spool.session_ids():
         try:
             session = spool.session(session_id)

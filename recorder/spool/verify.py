@@ -7,6 +7,7 @@ recorded into can be verified too: what is half written at its end counts as tor
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from recorder import record
@@ -20,6 +21,7 @@ from recorder.spool.places import listed
 from recorder.spool.segment import MAGIC, Hole, SegmentReader, has_head
 from recorder.spool.spool import Spool
 from recorder.spool.standing import standing
+from recorder.spool.window import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,21 +53,33 @@ class _Verifier:
         self._spool = spool
         self._progress = progress
         self._found = SpoolCheck(str(spool.directory))
-        lanes = spool.directory.glob("sessions/*/*")
-        files = [path for lane in lanes for path in segments_in(lane)]
-        self._bytes_in_all = sum(path.stat().st_size for path in files)
+        self._bytes_in_all = 0
+        with contextlib.suppress(OSError):  # it is for the progress alone; `run` says what is wrong
+            lanes = spool.directory.glob("sessions/*/*")
+            files = [path for lane in lanes for path in segments_in(lane)]
+            self._bytes_in_all = sum(path.stat().st_size for path in files)
 
     def run(self) -> SpoolCheck:
         if self._spool.is_mark_damaged:
             self._found.problems.append(f"{self._spool.directory / 'FORMAT'}: damaged")
         folders = {path.name for path in self._spool.session_dirs()}
         known = self._spool.session_ids()
+        for path in self._spool.damaged():
+            self._found.problems.append(f"{path}: the disk cannot tell anything of it")
         for session_id in [*known, *sorted(folders - set(known))]:
-            self._found.sessions.append(self._session(session_id))
+            self._found.sessions.append(self._read(session_id))
         for boot in sorted(listed(self._spool.directory / "boots")):
             self._found.problems += _journal_problems(boot / "anchors")
         self._found.unknown = [str(path) for path in unknown(self._spool)]
         return self._found
+
+    def _read(self, session_id: str) -> SessionCheck:
+        try:
+            return self._session(session_id)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            return SessionCheck(session_id, problems=[f"cannot be read: {error}"])
 
     def _session(self, session_id: str) -> SessionCheck:
         found = SessionCheck(session_id)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from recorder.durable import sync_directory
 from recorder.errors import NotMountedError
+from recorder.spool.window import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,15 +40,21 @@ _ZEROS = bytes(65_536)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: What a disk says that may come back; everything else is somebody's mistake. A folder that is not
 #: there any more was unmounted while files in it were open (`umount -l`), or removed.
-AWAY = FULL | {
-    errno.EIO,
-    errno.EROFS,
-    errno.ENODEV,
-    errno.ENOENT,
-    errno.ENXIO,
-    errno.ESTALE,
-    errno.ENOTCONN,
-}
+AWAY = (
+    FULL
+    | UNREADABLE
+    | {
+        errno.EROFS,
+        errno.ENODEV,
+        errno.ENOENT,
+        errno.ENXIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+    }
+)
+#: So many files a disk must be able to take: each lane's next segment, and drafts of journals.
+#: Another program's small files may use them up long before the bytes.
+_LEAST_FILES = 8
 #: What file systems say that cannot do what is only a help.
 _CANNOT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE})
 
@@ -139,6 +146,15 @@ def _written(counters: Path) -> tuple[int, int] | None:
     # Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes, and flushes.
     sectors, flushes = (fields + ["0"] * 10)[6:16:9]
     return int(sectors) * 512, int(flushes)
+
+
+def missing_files(directory: Path) -> int:
+    """Return how many files must go so that a directory's disk takes a few more.
+
+    What it says of that is believed only of a disk that refused one: some never know.
+    """
+    found = os.statvfs(directory)
+    return max(_LEAST_FILES - found.f_favail, 0) if found.f_files else 0
 
 
 def must_be_mounted(config: Config, *, was_own: bool) -> None:

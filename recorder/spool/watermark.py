@@ -8,11 +8,14 @@ verifies counts.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recorder.spool import journal
+from recorder.spool.places import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +41,17 @@ class Watermark:
     ends: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def publish(self, file: Path) -> None:
-        """Replace the watermark."""
+        """Replace the watermark.
+
+        The memory for the next one is taken at once: another program may fill all that there is,
+        and without a watermark no ring is freed.
+        """
         draft = file.with_suffix(".draft")
-        draft.write_bytes(journal.line_of({"session_id": self.session_id, "ends": self.ends}))
+        line = journal.line_of({"session_id": self.session_id, "ends": self.ends})
+        _write(draft, line)
         draft.replace(file)
+        with contextlib.suppress(OSError):
+            _write(draft, line)
 
     @classmethod
     def read(cls, file: Path | None) -> Watermark | None:
@@ -69,12 +79,21 @@ class Watermark:
         names = [path.name for path in paths]
         if name in names:
             at = names.index(name)
-            whole = [(path, path.stat().st_size) for path in paths[:at]]
-            return [*whole, (paths[at], min(end_bytes, paths[at].stat().st_size))]
+            whole = [(path, size_of(path)) for path in paths[:at]]
+            return [*whole, (paths[at], min(end_bytes, size_of(paths[at])))]
         # It was given up meanwhile, so it was sealed: then so is all that was made before it.
         entries = spool.entries(self.session_id)
         sealed = {one["file"] for one in entries if one["entry"] == "sealed"}
-        return [(path, path.stat().st_size) for path in paths if path.name in sealed]
+        return [(path, size_of(path)) for path in paths if path.name in sealed]
+
+
+def _write(draft: Path, line: bytes) -> None:
+    """Write a draft over the one that is there: its memory is never let go."""
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.ftruncate(file, os.pwrite(file, line, 0))
+    finally:
+        os.close(file)
 
 
 def durable(
@@ -103,4 +122,4 @@ def durable(
     paths = spool.segments(session_id, lane, since)
     known = [(sealed or {}).get(path.name) for path in paths[:-_NEWEST]]
     lengths = itertools.zip_longest(paths, known)
-    return [(path, size or path.stat().st_size) for path, size in lengths]
+    return [(path, size or size_of(path)) for path, size in lengths]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 WINDOW_BYTES = 1024 * 1024
 LEAP_BYTES = 512
 _PAGE_BYTES = 4096
+#: What a disk says of a place that it cannot read, and a file system of structures that are damaged
+#: (on ext4: EBADMSG, their checksum does not match; EUCLEAN, they make no sense).
+UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 
 
 class Window:
@@ -99,7 +102,7 @@ def _read(file: int, begin: int, end: int) -> bytes:
         try:
             part = os.pread(file, end - at, at)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno not in UNREADABLE:
                 raise
             part = _page(file, at, min(end, at - at % _PAGE_BYTES + _PAGE_BYTES))
         parts.append(part or bytes(end - at))
@@ -111,6 +114,6 @@ def _page(file: int, begin: int, end: int) -> bytes:
     try:
         return os.pread(file, end - begin, begin)
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in UNREADABLE:
             raise
         return bytes(end - begin)

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from recorder import durable, record, ring
-from recorder.spool import compaction, journal, recording, segment, volume, watermark
+from recorder.spool import compaction, journal, leftovers, recording, segment, volume, watermark
 from recorder.spooler import Spooler
 from tests.crash.replacing import replaced
 
@@ -94,7 +94,7 @@ def no_cut_at_the_watermark() -> contextlib.AbstractContextManager[None]:
 
     return replaced(
         (watermark.Watermark, "durable", whole),
-        (recording, "remove_undurable", lambda *_: None),
+        (leftovers, "_remove_undurable", lambda *_: None),
     )
 
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from drivers.base import Device, Driver, Field, Sample
 from recorder import config, record
 from recorder.clock import boot_id, boot_ns
@@ -120,13 +122,14 @@ class Shelf:
         capacity_bytes: int = 65_536,
         segment_bytes: int = 1 << 20,
         boot: str = "",
+        spool: Path | None = None,
     ) -> None:
         self.rings = directory / "rings"
         self.rings.mkdir(parents=True)
         self.lane = lane or schema()
         self.producer = Producer(self.rings, self.lane, capacity_bytes)
         self.reader = RingReader(self.producer.ring.path)
-        self.spool = Spool.make(directory / "spool")
+        self.spool = Spool.make(spool or directory / "spool")
         self.segment_bytes = segment_bytes
         self.recording = Recording.announce(
             self.spool, new_session([self.lane.lane], boot=boot), {}, segment_bytes
@@ -187,6 +190,28 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def memory(place: Path, size: str) -> Iterator[Path]:
+    """Mount a file system in memory; skip the test where none can be had."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave no free block on a file system: what another program does."""
+    file = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(file, bytes(4096))
+    os.close(file)
 
 
 def new_session(lanes: Sequence[str], boot: str = "") -> Session:

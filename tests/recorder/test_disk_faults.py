@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.recorder.building import Machine, assert_sound, lane_numbers, machine, wait_until
+from recorder.spool.verify import verify
+from recorder.spooler import Spooler
+from tests.recorder.building import (
+    Machine,
+    Producer,
+    assert_sound,
+    lane_numbers,
+    machine,
+    schema,
+    shelf,
+    wait_until,
+)
 from tests.recorder.test_spooler import grows, sessions
 
-IMAGE_BYTES = 64 << 20
+IMAGE_BYTES, BLOCK_BYTES = 64 << 20, 4096
 
 
 def run(*words: str | Path) -> None:
@@ -32,14 +46,17 @@ class Card:
         self.place.mkdir()
         self.image.parent.mkdir()
         run("mount", "-t", "tmpfs", "-o", "size=100m", "none", self.image.parent)
-        with self.image.open("wb") as file:
-            file.truncate(IMAGE_BYTES)
-        run("mkfs.ext4", "-q", "-F", "-J", "size=4", self.image)
+        self.format()
         self.mount()
         self.unmount()
 
-    def mount(self) -> None:
-        run("mount", "-o", "loop,errors=remount-ro", self.image, self.place)
+    def format(self, *options: str) -> None:
+        with self.image.open("wb") as file:
+            file.truncate(IMAGE_BYTES)
+        run("mkfs.ext4", "-q", "-F", "-b", str(BLOCK_BYTES), "-J", "size=4", *options, self.image)
+
+    def mount(self, errors: str = "remount-ro") -> None:
+        run("mount", "-o", f"loop,errors={errors}", self.image, self.place)
 
     def unmount(self) -> None:
         run("umount", self.place)
@@ -55,6 +72,19 @@ class Card:
         run("umount", self.place)
         subprocess.run(["e2fsck", "-p", self.image], check=False, capture_output=True)
         self.mount()
+
+    def damage(self, path: Path) -> None:
+        """Let what the file system knows of a file or folder not verify any more."""
+        inside = Path("/", path.relative_to(self.place))
+        self.unmount()
+        tell = ["debugfs", "-R", f"imap {inside}", str(self.image)]
+        told = subprocess.run(tell, check=True, capture_output=True, text=True).stdout
+        found = re.search(r"located at block (\d+), offset (0x[0-9a-f]+)", told)
+        assert found, told
+        with self.image.open("r+b") as file:
+            file.seek(int(found[1]) * BLOCK_BYTES + int(found[2], 16) + 4)
+            file.write(b"\xff")
+        self.mount("continue")  # what a file system does that was made without a word about it
 
     def fail_writes(self, *, is_failing: bool) -> None:
         """Let the device refuse every block that was never written: its memory is used up."""
@@ -159,3 +189,71 @@ def test_nothing_is_written_under_a_mount_point_and_recording_starts_when_it_is_
         assert_all_is_there(one)
         account = sessions(one)[0].lanes[0]
         assert (account.stored, account.lost_ring) == (account.acquired, 0)
+
+
+def put(one: Machine, producer: Producer, spooler: Spooler, times: int) -> None:
+    for _ in range(times):
+        producer.put(30)
+        spooler.commit()
+
+
+@pytest.mark.parametrize("place", ["", "journal", "imu", "imu/*.seg"])
+@pytest.mark.parametrize("is_orphan", [False, True])
+def test_an_old_session_that_the_file_system_lost_keeps_no_other_from_being_recorded(
+    tmp_path: Path, card: Card, place: str, is_orphan: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    card.mount()
+    boot = uuid.uuid4().hex if is_orphan else ""
+    with shelf(tmp_path / "old", spool=card.place / "spool", boot=boot, segment_bytes=2000) as old:
+        for _ in range(5):
+            old.producer.put(30)
+            old.commit()
+        if not is_orphan:
+            old.recording.end("shutdown", is_destination=False)
+        folder = old.spool.session_dir(old.recording.session.id)
+        hit = next(folder.glob(place)) if place else folder
+        session_id = old.recording.session.id
+    card.damage(hit)
+    one = Machine(tmp_path, data=card.place)
+    one.config.rings_dir.mkdir(parents=True)
+    with contextlib.ExitStack() as opened:
+        ring = Producer(one.config.rings_dir, schema())
+        opened.callback(ring.close)
+        spooler = opened.enter_context(contextlib.closing(Spooler(one.config)))
+        put(one, ring, spooler, 3)
+        assert trouble(one) == ""
+        assert one.stored() == 90
+        assert spooler.recording is not None
+        assert spooler.recording.session.id != session_id
+    if is_orphan or place in {"", "journal"}:
+        assert str(hit) in caplog.text
+    found = verify(one.spool)
+    problems = [*found.problems, *(text for each in found.sessions for text in each.problems)]
+    assert any(str(hit) in text for text in problems)
+
+
+def test_a_disk_that_takes_no_more_files_gets_room_like_one_without_blocks(
+    tmp_path: Path, card: Card
+) -> None:
+    card.format("-N", "128")
+    card.mount()
+    one = Machine(tmp_path, data=card.place, segment_bytes=2000)
+    one.config.rings_dir.mkdir(parents=True)
+    with contextlib.ExitStack() as opened:
+        ring = Producer(one.config.rings_dir, schema(), 1 << 20)
+        opened.callback(ring.close)
+        spooler = opened.enter_context(contextlib.closing(Spooler(one.config)))
+        put(one, ring, spooler, 30)
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                (card.place / f"small-{number}").touch()
+        put(one, ring, spooler, 60)
+        spooler.commit()
+        assert trouble(one) == ""
+        assert spooler.recording is not None
+        account = spooler.recording.session.lanes[0]
+        assert (account.stored, account.lost_ring) == (90 * 30, 0)
+        assert 0 < account.lost_evicted < account.stored  # the oldest went for the newest
+        entries = spooler.archive.spool.entries(spooler.recording.session.id)
+        files = [each["file"] for each in entries if each["entry"] == "segment"]
+        assert len(files) == len(set(files))

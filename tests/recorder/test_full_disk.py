@@ -25,7 +25,7 @@ from recorder.errors import RecorderError
 from recorder.session.session import Session
 from recorder.spool.spool import Spool
 from tests.leash import LEASH
-from tests.recorder.building import ROOT, Machine, Numbered, assert_sound, wait_until
+from tests.recorder.building import ROOT, Machine, Numbered, assert_sound, fill, wait_until
 
 SEGMENT_BYTES = 131_072
 PICTURE_BYTES = 16_384
@@ -213,17 +213,17 @@ def test_a_recording_that_is_started_on_a_full_disk_begins_as_soon_as_there_is_r
         wait_until(lambda: one.sign("spool").get("session"))
         stopped = ask(one.config.command_socket, "stop")["id"]
         (one.spool / "reserve").unlink(missing_ok=True)
-        foreign = disk / "foreign"
-        with foreign.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1024))
+        fill(disk)
         with pytest.raises(RecorderError, match=r"begins as soon as it does.*No space left"):
             ask(one.config.command_socket, "start")
         # What was asked for stands, whoever dies.
         one.kill("spool")
+        (anchors,) = one.spool.glob("boots/*/anchors")
+        os.truncate(anchors, anchors.stat().st_size)  # the blocks that it had taken ahead
+        fill(disk)
         one.start("spool")
         wait_until(lambda: "No space left" in one.sign("spool").get("trouble", ""))
-        foreign.unlink()
+        (disk / "filler").unlink()
         wait_until(lambda: one.sign("spool").get("session"))
         assert one.sign("spool")["session"]["id"] != stopped
         assert one.end("spool") == 0

@@ -403,12 +403,15 @@ def test_spools_of_newer_formats_stay_as_they_are_and_the_next_name_is_taken(
     for name in taken:
         one.spool.with_name(name).mkdir(parents=True)
         (one.spool.with_name(name) / "FORMAT").write_text("edge-recorder spool 9\n")
+        (one.spool.with_name(name) / "sessions").write_text("a file here, and a folder there")
+        (one.spool.with_name(name) / "lock").mkdir()
     with pytest.raises(SpoolFormatError, match="spool 9"):
         Spool.current(one.spool)
     spooler = Spooler(one.config)
     spooler.close()
     for name in taken:
-        assert [path.name for path in one.spool.with_name(name).iterdir()] == ["FORMAT"]
+        there = {path.name for path in one.spool.with_name(name).iterdir()}
+        assert there == {"FORMAT", "sessions", "lock"}
     assert spooler.archive.spool.directory == one.spool.with_name(f"spool-{len(taken)}")
     assert len(spooler.archive.spool.session_ids()) == 1
     assert Spool.current(one.spool).session_ids() == spooler.archive.spool.session_ids()

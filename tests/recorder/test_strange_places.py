@@ -60,6 +60,26 @@ def test_a_file_in_the_place_of_a_lanes_folder_stops_no_recording(
     assert_kept_and_named(one, caplog)
 
 
+def test_a_link_leads_to_another_disk_perhaps_and_nothing_is_written_through_it(
+    tmp_path: Path,
+) -> None:
+    one, elsewhere = Machine(tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    one.spool.mkdir(parents=True)
+    (one.spool / "sessions").symlink_to(elsewhere)
+    with contextlib.closing(Spooler(one.config)) as spooler:
+        spooler.commit()
+        assert spooler.recording is not None
+        folder = one.spool / "sessions" / spooler.recording.session.id
+    assert list(elsewhere.iterdir()) == []
+    assert (one.spool / "sessions-strange-1").readlink() == elsewhere
+    # Nor is what a link in the recorder's place leads to taken for a session.
+    folder.rename(elsewhere / folder.name)
+    folder.symlink_to(elsewhere / folder.name)
+    assert Spool(one.spool).session_ids() == []
+    assert str(folder) in verify(one.spool).unknown
+
+
 def test_a_file_in_the_place_of_a_sealed_lanes_folder_keeps_nothing_from_being_given_up(
     tmp_path: Path,
 ) -> None:

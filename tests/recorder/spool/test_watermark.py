@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recorder.spool.watermark import Watermark, durable
-from tests.recorder.building import ID, shelf, used
+from tests.recorder.building import ID, fill, memory, shelf, used
 
 
 def test_a_reader_sees_what_was_committed_and_nothing_behind(tmp_path: Path) -> None:
@@ -43,6 +43,18 @@ def test_a_published_watermark_is_read_back_and_a_torn_one_is_none(tmp_path: Pat
     for length in range(len(raw)):
         file.write_bytes(raw[:length])
         assert Watermark.read(file) is None
+
+
+def test_a_watermark_is_published_though_another_program_filled_the_memory(tmp_path: Path) -> None:
+    with memory(tmp_path / "run", "1m") as folder:
+        file = folder / "watermark"
+        Watermark(ID, {"imu": ("000000000000-0000000000000001.seg", 4096)}).publish(file)
+        fill(folder)
+        for end in range(4096, 8192):
+            water = Watermark(ID, {"imu": ("000000000000-0000000000000001.seg", end)})
+            water.publish(file)
+            assert Watermark.read(file) == water
+            fill(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 1])

@@ -147,7 +147,8 @@ path = Path(sys.argv[1])
 found, tail = journal.contents(path), Tail(path)
 followed = [one["number"] for one in tail.news().entries]
 read = [one["number"] for one in found.entries]
-print(json.dumps([read, followed, found.damaged_lines, tail.news().read_bytes]))
+newest = journal.newest(path, "session")
+print(json.dumps([read, followed, found.damaged_lines, tail.news().read_bytes, newest]))
 """
 
 
@@ -155,12 +156,14 @@ print(json.dumps([read, followed, found.damaged_lines, tail.news().read_bytes]))
 def test_a_bad_place_in_a_journal_costs_the_lines_on_it_and_no_session(tmp_path: Path) -> None:
     folder = tmp_path / "good"
     with contextlib.closing(Journal(folder / "journal")) as journal:
+        journal.append({"entry": "session", "number": -1})
         for number in range(1000):
             journal.append({"entry": "mark", "number": number})
         journal.sync()
     with bad_disk(folder, tmp_path / "bad", folder / "journal", 20_000, 20_001) as served:
-        read, followed, damaged, again = _in_another_process(JOURNAL, served / "journal")
-    assert read == followed
+        read, followed, damaged, again, newest = _in_another_process(JOURNAL, served / "journal")
+    assert read == [-1, *followed]  # heartbeats are not followed
+    assert newest["number"] == -1  # though it stands before the place that cannot be read
     lost = sorted(set(range(1000)) - set(read))
     assert lost == list(range(lost[0], lost[-1] + 1))
     line_bytes = len(line_of({"entry": "mark", "number": 500}))

@@ -50,16 +50,23 @@ class DependencyUpload:
         config: the resolved configuration.
         traffic: the month's account.
         sending: called before each batch with its size in bytes, as for a session.
+        asks_again: ask the server also about what it is known to have held: it may have lost that.
     """
 
     def __init__(
-        self, config: Config, traffic: Traffic, sending: Callable[[int, bool], None]
+        self,
+        config: Config,
+        traffic: Traffic,
+        sending: Callable[[int, bool], None],
+        *,
+        asks_again: bool,
     ) -> None:
         self._store = Dependencies(config.dependencies_dir)
         self._path = config.upload_dir / ".dependencies"
         self._server = config.upload.server
         self._traffic = traffic
         self._sending = sending
+        self._asks_again = asks_again
         self._journal: Journal | None = None
         self._held: set[tuple[str, str]] = set()
         self._refused: dict[tuple[str, str], float] = {}
@@ -98,7 +105,8 @@ class DependencyUpload:
         there = self._store.all()
         if there and self._journal is None:
             self._journal = Journal(self._path)
-            mine = [one for one in self._journal.entries if one.get("server") == self._server]
+            known = [] if self._asks_again else self._journal.entries
+            mine = [one for one in known if one.get("server") == self._server]
             self._held = {(one["type"], one["id"]) for one in mine}
         now_s = time.monotonic()
         for one in there:

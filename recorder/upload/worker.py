@@ -85,7 +85,9 @@ class Uploader:
         self._traffic = Traffic(config.upload_dir / ".traffic", config.upload, self._utc_ns)
         self.permit = None if asked else Permit(config.upload)
         self.backlog = Backlog(config, self._traffic, self._sending, asked)
-        self._dependencies = DependencyUpload(config, self._traffic, self._sending)
+        self._dependencies = DependencyUpload(
+            config, self._traffic, self._sending, asks_again=bool(asked and asked.anew)
+        )
         #: Why sessions wait for the next month or for a person, by session id.
         self.capped: dict[str, str] = {}
         self._refused: dict[str, _Refusal] = {}

@@ -21,7 +21,7 @@ from recorder.spool.dependencies import Dependencies, Dependency, content_id
 from recorder.spooler import Spooler
 from recorder.upload.dependencies import bring, fetch, on_server
 from recorder.upload.worker import Uploader
-from recorder.uploader import upload_once
+from recorder.uploader import Asked, upload_once
 from tests.recorder.building import Machine, Producer, schema
 
 
@@ -111,6 +111,22 @@ def test_another_server_gets_its_own_and_the_same_one_is_not_asked_again(
                 assert len(on_server(client)) == 2
         finally:
             uploader.close()
+
+
+def test_what_a_server_has_lost_goes_there_again_with_a_recording_that_is_sent_anew(
+    tmp_path: Path, station: Any
+) -> None:
+    config = recorded(tmp_path, station.url, 1)
+    (session_id,) = upload_once(config).done
+    with MosaicoClient.connect_url(station.url) as client:
+        before = on_server(client)
+        assert len(before) == 2
+        for name in client.sequences():
+            client.delete_sequence(name)
+        assert upload_once(config, asked=Asked(session_id, anew=session_id)).done == [session_id]
+        assert on_server(client) == before
+        for one in before:
+            assert fetch(client, one.kind, one.id)[0] == one
 
 
 def test_a_topic_that_broke_or_holds_other_bytes_does_not_count(client: MosaicoClient) -> None:

@@ -11,6 +11,7 @@ never one that is pinned or about to be sent, and never the newest: the next one
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -174,9 +175,9 @@ class Endings:
 
 @contextlib.contextmanager
 def _later_if_full() -> Iterator[None]:
-    """Let it rest where the disk is full: it is tried again some other time."""
+    """Let it rest where the disk is full, or it is somebody else's: it is tried again later."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL | {errno.EACCES}:
             raise

@@ -3,8 +3,8 @@
 Each line is the CRC-32 (zlib) of the text in 8 hex digits, a space, the text, a newline; the text
 is one JSON object. A line that does not verify is passed over. What lies behind the last valid
 line is what a power cut tore, and the next writer cuts it off; a line before it that does not
-verify, or that the disk cannot read, is damage, stays where it is, and costs no other line. A line
-is durable when `sync` has returned.
+verify, or that the disk cannot read, is damage, stays where it is, and costs no other line (but a
+newline that is damaged the one behind it). A line is durable when `sync` has returned.
 """
 
 from __future__ import annotations

@@ -23,22 +23,22 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a folder is there that the disk can tell of; a link is none."""
+    """Tell whether a folder is there that can be looked at; a link is none."""
     return stat.S_ISDIR(_mode(path) or 0)
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a file is there that the disk can tell of; a link is none."""
+    """Tell whether a file is there that can be looked at; a link is none."""
     return stat.S_ISREG(_mode(path) or 0)
 
 
 def is_damaged(path: Path) -> bool:
-    """Tell whether the disk cannot even tell what is at a place."""
+    """Tell whether nobody can tell what is at a place: it is damaged, or somebody else's."""
     return _mode(path) is None
 
 
 def _mode(path: Path) -> int | None:
-    """Return what a place holds, 0 where it holds nothing, None if the disk cannot tell."""
+    """Return what a place holds, 0 where it holds nothing, None if nobody can tell."""
     try:
         return path.lstat().st_mode
     except OSError as error:
@@ -49,8 +49,13 @@ def _mode(path: Path) -> int | None:
         return None
 
 
+def may_write(path: Path) -> bool:
+    """Tell whether this process may write to a file."""
+    return os.access(path, os.W_OK, effective_ids=True)
+
+
 def size_of(path: Path) -> int:
-    """Return a file's length; 0 if the disk cannot tell it: then nothing of it can be read."""
+    """Return a file's length; 0 if nobody can tell it: then nothing of it can be read."""
     try:
         return path.stat().st_size
     except OSError as error:
@@ -76,7 +81,7 @@ def listed(folder: Path) -> list[Path]:
 def discard(path: Path) -> None:
     """Remove a file, if it is there; where its folder should be there may be something else.
 
-    What the disk cannot tell of stays: it cannot be removed either.
+    What cannot be looked at stays: it cannot be removed either.
     """
     try:
         path.unlink()

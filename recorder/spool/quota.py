@@ -27,7 +27,7 @@ from recorder.spool.endings import Endings
 from recorder.spool.journal import Journal, renew
 from recorder.spool.leases import evicted_rows, settle
 from recorder.spool.pins import Overflow
-from recorder.spool.places import discard
+from recorder.spool.places import discard, may_write
 from recorder.spool.reserve import RESERVE_BYTES, Reserve, proofs_of
 from recorder.spool.segment import read_head
 from recorder.spool.stock import Stock, disk_bytes, lane_rank
@@ -207,8 +207,11 @@ class Room:
         # One without a sample may have been sealed by an end that did not come: in the newest
         # session it may be written on.
         newest = max((one.order[0] for one in self.stock.segments()), default=0)
+        # Without a tombstone nothing goes: what somebody else owns stays.
+        mine = {one.id for one in self.stock.sessions.values() if may_write(one.folder / "journal")}
         free = (one for one in self.stock.segments() if one.key not in kept)
-        return [one for one in free if one.rows or one.order[0] < newest]
+        free = (one for one in free if one.rows or one.order[0] < newest)
+        return [one for one in free if one.session_id in mine]
 
     def _bury(
         self, recording: Recording | None, segments: list[Segment], leased: Collection[Key]

@@ -194,7 +194,7 @@ class Spool:
         return [one for one in folders if one.name != _DRAFT and is_folder(one)]
 
     def damaged(self) -> list[Path]:
-        """Return the folders of sessions, and journals, of which the disk cannot tell anything."""
+        """Return the folders of sessions, and journals, that cannot be looked at."""
         folders = listed(self.directory / "sessions")
         places = [place for one in folders for place in (one, one / "journal")]
         return [one for one in places if is_damaged(one)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Tail:
     """The place in a journal up to which it was read.
 
     Args:
-        path: its file; an absent one is empty.
+        path: its file; an absent one is empty, and so is one that cannot be looked at.
         with_beats: whether heartbeats are wanted too.
     """
 
@@ -66,7 +67,9 @@ class Tail:
                 self.end_bytes = 0 if news.is_anew else self.end_bytes
                 file.seek(self.end_bytes)
                 self._read_all(file, news)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in UNREADABLE | {errno.ENOENT}:
+                raise
             was_there, self._seen, self.end_bytes = self._seen != (0, 0), (0, 0), 0
             return News(was_there)
         return news

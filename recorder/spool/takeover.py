@@ -12,6 +12,7 @@ from recorder.clock import boot_ns
 from recorder.errors import SpoolError
 from recorder.ring import SUFFIX
 from recorder.spool import journal
+from recorder.spool.places import may_write
 from recorder.spool.session_time import is_of_this_boot
 
 if TYPE_CHECKING:
@@ -54,15 +55,19 @@ def left_running(spool: Spool) -> Iterator[Session]:
     recording.
     """
     for path in spool.damaged():
-        log.error("%s: the disk cannot tell anything of it; left alone", path)
+        log.error("%s: cannot be looked at; left alone", path)
     for session_id in spool.session_ids():
         try:
             session = spool.session(session_id)
         except (SpoolError, OSError) as error:
             log.error("left alone: %s", error)  # noqa: TRY400 - one line, the reader knows the rest
             continue
-        if session.recording == "running":
+        if session.recording != "running":
+            continue
+        if may_write(spool.journal_path(session_id)):
             yield session
+        else:
+            log.error("session %s: its journal may not be written to; left alone", session_id)
 
 
 def newest_ended(spool: Spool) -> Session | None:

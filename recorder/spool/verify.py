@@ -65,7 +65,7 @@ class _Verifier:
         folders = {path.name for path in self._spool.session_dirs()}
         known = self._spool.session_ids()
         for path in self._spool.damaged():
-            self._found.problems.append(f"{path}: the disk cannot tell anything of it")
+            self._found.problems.append(f"{path}: cannot be looked at")
         for session_id in [*known, *sorted(folders - set(known))]:
             self._found.sessions.append(self._read(session_id))
         for boot in sorted(listed(self._spool.directory / "boots")):

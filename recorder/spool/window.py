@@ -19,8 +19,9 @@ WINDOW_BYTES = 1024 * 1024
 LEAP_BYTES = 512
 _PAGE_BYTES = 4096
 #: What a disk says of a place that it cannot read, and a file system of structures that are damaged
-#: (on ext4: EBADMSG, their checksum does not match; EUCLEAN, they make no sense).
-UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
+#: (on ext4: EBADMSG, their checksum does not match; EUCLEAN, they make no sense), or that are
+#: somebody else's (EACCES).
+UNREADABLE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.EACCES})
 
 
 class Window:

@@ -292,6 +292,7 @@ class Disk:
             f_blocks=blocks,
             f_bfree=free,
             f_bavail=free,
+            f_files=0,  # it never runs out of them, and does not say how many it has
         )
 
     def _freeing(self, free: Callable[[RingReader, int], None]) -> Callable[..., None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from recorder.spool.spool import Spool
 from recorder.spool.verify import verify
 from recorder.spooler import Spooler
 from tests.recorder.building import Machine, Producer, lane_numbers, schema, shelf
+
+NOBODY = 65_534
 
 
 def replace_by_a_file(lane_dir: Path) -> None:
@@ -100,3 +104,45 @@ def test_a_file_in_the_place_of_a_sealed_lanes_folder_keeps_nothing_from_being_g
     assert folder.read_text() == "somebody's"
     ended, _ = (Spool(one.spool).session(each) for each in Spool(one.spool).session_ids())
     assert ended.lanes[0].imbalances() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("is_orphan", [False, True])
+@pytest.mark.parametrize("kind", ["*", "journal", "imu", "closed"])
+def test_an_old_session_that_somebody_else_owns_keeps_no_other_from_being_recorded(
+    caplog: pytest.LogCaptureFixture, kind: str, is_orphan: bool
+) -> None:
+    # Not in pytest's own folder, which is root's alone.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        directory = Path(name)
+        one = Machine(directory, max_bytes=1)  # all that is sealed has to go
+        boot = uuid.uuid4().hex if is_orphan else ""
+        with shelf(directory / "old", spool=one.spool, boot=boot, segment_bytes=2000) as old:
+            for _ in range(5):
+                old.producer.put(30)
+                old.commit()
+            if not is_orphan:
+                old.recording.end("shutdown", is_destination=False)
+            folder = old.spool.session_dir(old.recording.session.id)
+            kept = old.segments()[0]
+        one.config.rings_dir.mkdir(parents=True)
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        for path in (folder, *folder.rglob("*")) if kind in "*closed" else (folder / kind,):
+            os.chown(path, 0, 0)
+            path.chmod(0o700 if kind in ("closed", path.name) else 0o755)
+        os.seteuid(NOBODY)
+        try:
+            with contextlib.closing(Spooler(one.config)) as spooler:
+                producer = Producer(one.config.rings_dir, schema())
+                for _ in range(5):
+                    producer.put(30)
+                    spooler.commit()
+                producer.close()
+                assert one.sign("spool")["trouble"] == ""
+                assert one.stored() == 150
+        finally:
+            os.seteuid(0)
+        assert kept.exists()
+        if kind in {"journal", "closed"}:
+            assert str(folder) in caplog.text

@@ -50,8 +50,14 @@ def _mode(path: Path) -> int | None:
 
 
 def may_write(path: Path) -> bool:
-    """Tell whether this process may write to a file."""
-    return os.access(path, os.W_OK, effective_ids=True)
+    """Tell whether a file is this process's to write to, whatever else may keep it from that."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    except OSError:
+        pass  # a disk that is read-only now, say: who writes tells it
+    return True
 
 
 def size_of(path: Path) -> int:

@@ -69,6 +69,38 @@ def test_a_configuration_that_cannot_be_read_starts_the_spool(
     assert "recorder.target.wants/recorder-spool.service" in found
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "lanes = 1",
+        "[lanes.gps]",
+        "[[lanes]]",
+        '[[lanes]]\nname = "../gps"',
+        "[[lanes]]\nname = 7",
+        '[[lanes]]\nname = "imu"\ndriver = ["mpu6050"]',
+        '[[lanes]]\nname = "gps"\n[[lanes]]\nname = "gps"',
+        '[[upload]]\nmode = "live"',
+    ],
+)
+def test_a_configuration_that_is_otherwise_than_it_must_be_starts_the_spool_and_the_page(
+    generator: ModuleType, tmp_path: Path, wrong: str
+) -> None:
+    text = f"{wrong}\n[web]\nenabled = true\n"
+    found = generated(generator, tmp_path, text)
+    wants = [one for one in found if one.startswith("recorder.target.wants/")]
+    for unit in ("recorder-spool.service", "recorder-web.service"):
+        assert f"recorder.target.wants/{unit}" in wants
+    assert not {"recorder-lane@7.service", "gps.service"} & {Path(one).name for one in wants}
+
+
+def test_the_upload_comes_back_with_the_partition_that_it_requires(
+    generator: ModuleType, tmp_path: Path
+) -> None:
+    found = generated(generator, tmp_path, '[upload]\nmode = "live"\n')
+    wants = {one for one in found if one.startswith("var-lib-recorder.mount.wants/")}
+    assert wants == {"var-lib-recorder.mount.wants/recorder-upload.service"}
+
+
 def test_a_lane_sees_devices_of_its_own_kind_alone(generator: ModuleType, tmp_path: Path) -> None:
     text = LANE.format(name="imu", driver="mpu6050")
     drop_in = generated(generator, tmp_path, text)[

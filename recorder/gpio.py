@@ -111,9 +111,13 @@ class FileLine:
         """Tell whether it is active now.
 
         Raises:
-            OSError: it cannot be read without waiting for somebody, such as a pipe.
+            OSError: it cannot be read without waiting for somebody, such as a pipe; or it is empty,
+                as a file is while somebody writes it anew.
         """
-        return (read_number(self._path).strip() not in (b"", b"0")) != self._active_low
+        number = read_number(self._path).strip()
+        if not number:
+            raise OSError(errno.ENODATA, "holds no number", str(self._path))
+        return (number != b"0") != self._active_low
 
     def close(self) -> None:
         """Nothing is open."""

@@ -68,6 +68,18 @@ def test_an_input_that_cannot_be_read_is_neither_on_nor_off(
     assert one.error == ""
 
 
+@pytest.mark.parametrize("active_low", [False, True])
+def test_an_input_that_somebody_writes_anew_is_neither_on_nor_off(
+    pin: Path, active_low: bool
+) -> None:
+    one = Input(f"file:{pin}", active_low=active_low)
+    with pin.open("w") as file:  # empty from here on, until the number is written
+        for active in (True, False):
+            assert one.held_s(1 * S, active=active) is None
+        file.write("1\n")
+    assert one.held_s(2 * S, active=not active_low) == 0.0
+
+
 def test_a_voltage_is_low_below_its_limit_and_may_lie_where_a_number_changes(
     tmp_path: Path,
 ) -> None:

@@ -180,7 +180,7 @@ class Power:
         if self._config.upload.mode == "off":
             return True
         upload = status.read(run_dir, "upload") or {}
-        return bool(upload.get("drained")) and upload.get("boot_ns", 0) > spool["boot_ns"]
+        return bool(upload.get("drained")) and upload.get("looked_boot_ns", 0) > spool["boot_ns"]
 
     def _power_off(self, now_ns: int, why: str) -> None:
         """End the recording, durably, then ask for power-off."""

@@ -228,7 +228,7 @@ class Uploader:
             self.tick()
 
     def sign(self) -> None:
-        """Publish the life sign; its `boot_ns` is that of the look at the spool it speaks of."""
+        """Publish the life sign, with the time of the look at the spool that it speaks of."""
         self._next_sign_s = time.monotonic() + SIGN_S
         rows, size_bytes = self.backlog.size()
         facts = {
@@ -244,7 +244,7 @@ class Uploader:
             "month_bytes": self._traffic.month_bytes,
             "drained": self.backlog.is_drained,
             "done": [*self.backlog.before, *self.backlog.done],
-            "boot_ns": self.backlog.looked_boot_ns,
+            "looked_boot_ns": self.backlog.looked_boot_ns,
         }
         status.publish(self._config.spool.run_dir, "upload", facts)
         self.notifier.ping(self._state)

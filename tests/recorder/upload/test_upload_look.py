@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from recorder import status
+from recorder.clock import boot_ns
 from recorder.service import Stop
 from recorder.spool.watermark import Watermark
 from recorder.upload.source import Source
@@ -84,3 +86,14 @@ def test_a_look_asks_the_disk_as_often_whether_there_are_few_segments_or_many(
     drive.camera(120)
     assert len(drive.spool.segments(drive.id, "camera")) > 40
     assert questions() < few + 10
+
+
+def test_an_uploader_that_waits_is_alive_and_says_which_look_it_speaks_of(drive, station):
+    config = drive.config(station.url)
+    uploader = Uploader(config, Stop())
+    uploader.backlog.look()
+    began_ns = boot_ns()
+    uploader.say("parked", "the server refuses the key")
+    uploader.close()
+    sign = known(status.read(config.spool.run_dir, "upload"))
+    assert sign["looked_boot_ns"] < began_ns < sign["boot_ns"]

@@ -451,7 +451,12 @@ def test_what_waits_is_sent_once_and_told(
     assert url.startswith("grpc://127.0.0.1:")
     sent = call("upload", "--config", file, "--server", url, "--json")
     assert sent.exit_code == 0, sent.output
-    assert json.loads(sent.stdout) == {"done": [one["id"]], "parked": {}, "before": {}}
+    assert json.loads(sent.stdout) == {
+        "done": [one["id"]],
+        "parked": {},
+        "before": {},
+        "lacking": {},
+    }
     again = call("upload", "--config", file, "--server", "grpc://127.0.0.1:1")
     assert again.exit_code == 0
     assert f"{one['id']}: was delivered before (to {url})" in words(again)

@@ -6,9 +6,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recorder.box.disk import is_awaited
 from recorder.box.finding import Finding
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from recorder.box.machine import Machine
@@ -21,6 +23,8 @@ _GROUPS = ("recorder", "recorder-rings")
 _LANE_GROUPS = {"uart": ("dialout", "recorder"), "i2c": ("i2c", "recorder")}
 _ALL_GROUPS = ("video", "dialout", "i2c", "recorder")
 _BOTH = stat.S_IRGRP | stat.S_IWGRP, stat.S_IROTH | stat.S_IWOTH
+#: Where the units read it.
+_CONFIGURATION = "/etc/recorder/recorder.toml"
 #: The folder that the units may write in.
 _UNITS_FOLDER = Path("/var/lib/recorder")
 #: Which field of /etc/passwd and /etc/group is the number.
@@ -40,6 +44,7 @@ def of_access(machine: Machine, config: Config, wires: Iterable[Wire]) -> Iterat
         yield Finding("users", f"no {', '.join(absent)}", "the units' users", mend, True)
     for wire in wires:
         yield from _of_node(machine, wire, groups)
+    yield from _of_configuration(machine, groups)
     yield from _of_folders(machine, config, users)
 
 
@@ -54,8 +59,7 @@ def _of_node(machine: Machine, wire: Wire, groups: dict[str, int]) -> Iterator[F
     if of_all or (of_group and state.st_gid in ids):
         return
     group = wanted[0]
-    owner = {number: name for name, number in groups.items()}.get(state.st_gid, state.st_gid)
-    found = f"{path} with mode {stat.S_IMODE(state.st_mode):04o}, group {owner}"
+    found = f"{path} {_shown(state, groups)}"
     mend = (
         "`udevadm control --reload && udevadm trigger` if udev/99-recorder.rules knows it, else"
         f' the rule KERNEL=="{Path(path).name}", GROUP="{group}", MODE="0660"'
@@ -65,6 +69,23 @@ def _of_node(machine: Machine, wire: Wire, groups: dict[str, int]) -> Iterator[F
     )
 
 
+def _of_configuration(machine: Machine, groups: dict[str, int]) -> Iterator[Finding]:
+    """Yield whether a person wrote the configuration anew, in a way that only root may read it."""
+    if not machine.exists(_CONFIGURATION):
+        return
+    state = machine.at(_CONFIGURATION).stat()
+    of_group = state.st_mode & stat.S_IRGRP and state.st_gid == groups.get("recorder")
+    if not of_group and not state.st_mode & stat.S_IROTH:
+        found = f"{_CONFIGURATION} {_shown(state, groups)}"
+        mend = f"`chown root:recorder {_CONFIGURATION} && chmod 640 {_CONFIGURATION}`"
+        yield Finding("configuration", found, "group recorder that may read", mend, True)
+
+
+def _shown(state: os.stat_result, groups: dict[str, int]) -> str:
+    group = {number: name for name, number in groups.items()}.get(state.st_gid, state.st_gid)
+    return f"with mode {stat.S_IMODE(state.st_mode):04o}, group {group}"
+
+
 def _of_folders(machine: Machine, config: Config, users: dict[str, int]) -> Iterator[Finding]:
     directory = config.spool.directory
     if directory != _UNITS_FOLDER:
@@ -72,7 +93,7 @@ def _of_folders(machine: Machine, config: Config, users: dict[str, int]) -> Iter
         found = f"spool.directory {directory}, where the units may not write"
         yield Finding("spool", found, str(_UNITS_FOLDER), mend, True)
         return
-    if config.spool.marker and not machine.exists(directory / config.spool.marker):
+    if is_awaited(machine, config):
         return  # not mounted: that is told elsewhere, and what lies there is not the spool
     for name, user in _OWNERS.items():
         folder = directory / name

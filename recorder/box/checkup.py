@@ -10,7 +10,7 @@ from recorder.box.access import of_access
 from recorder.box.board import of_board
 from recorder.box.buses import of_buses
 from recorder.box.clocks import of_clocks
-from recorder.box.disk import Disk, disk_of, of_disk
+from recorder.box.disk import Disk, disk_of, is_awaited, of_disk
 from recorder.box.disk_speed import Speed, of_speed, speed
 from recorder.box.identity import identify
 from recorder.box.keys import of_card
@@ -50,7 +50,7 @@ def check_box(config: Config, bytes_per_s: float, root: Path = Path("/")) -> Che
     machine, devices = Machine(root), wires(config)
     directory = config.spool.directory
     disk = disk_of(machine, machine.whole(directory.absolute()))
-    if config.spool.marker and not machine.exists(directory / config.spool.marker):
+    if is_awaited(machine, config):
         seen = Speed(error="its partition is not mounted")
     else:
         seen = speed(config, _there(machine.at(directory)), bytes_per_s)

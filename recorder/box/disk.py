@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder.box.finding import Finding
+from recorder.partition import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,16 @@ def disk_of(machine: Machine, directory: Path) -> Disk | None:
     )
 
 
+def is_awaited(machine: Machine, config: Config) -> bool:
+    """Tell whether the spool's partition is not mounted: then nothing is written in its place."""
+    place, marker = config.spool.directory, config.spool.marker
+    if marker and not machine.exists(place / marker):
+        return True
+    ours = {place, config.spool_dir} & set(named(machine.text("/etc/fstab")))
+    disks = ((one, disk_of(machine, one)) for one in ours)
+    return any(disk is not None and disk.mount != str(one) for one, disk in disks)
+
+
 def _block(machine: Machine, number: str) -> str:
     """Return the folder in ``/sys`` of the whole disk behind a device number, or empty."""
     folder = machine.real(f"/sys/dev/block/{number}")
@@ -149,13 +160,13 @@ def _of_options(disk: Disk) -> Iterator[Finding]:
 
 def _of_partition(machine: Machine, config: Config, disk: Disk) -> Iterator[Finding]:
     """Yield what a partition that is the spool's own lacks."""
-    directory = config.spool.directory
-    if not config.spool.marker:
+    directory, fstab = config.spool.directory, machine.text("/etc/fstab")
+    if not config.spool.marker and Path(disk.mount) not in set(named(fstab)):
         mend = f'`touch {directory}/partition`, and `marker = "partition"` under [spool]'
         found = "no spool.marker: should the partition be missing, its mount point is written to"
         yield Finding("disk", found, "nothing written then", mend)
     is_bounded = any(machine.exists(f"{one}/{_FSCK}") for one in _SYSTEMS_FOLDERS)
-    for line in machine.text("/etc/fstab").splitlines():
+    for line in fstab.splitlines():
         fields = dict(zip(_FSTAB, line.split(), strict=False))
         is_ours = fields.get("what") == "LABEL=recorder" and fields.get("check", "0") == "0"
         if is_bounded and fields.get("where") == disk.mount and not is_ours:

@@ -24,9 +24,9 @@ from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
 from recorder.errors import SpoolError
 from recorder.gpio import open_line
+from recorder.partition import is_mount
 from recorder.schema import LaneSchema
 from recorder.spool.dependencies import Dependencies, content_of
-from recorder.spool.volume import is_mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

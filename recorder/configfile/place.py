@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recorder.configfile.values import shown
 from recorder.errors import ConfigError
+from recorder.partition import why_missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,10 +33,10 @@ def room_bytes(config: Config) -> int:
 
 def spool_problems(config: Config) -> list[str]:
     """Return why nothing can be recorded to the spool's directory, in one line; empty if it can."""
-    if _is_awaited(config):
+    if why := why_missing(config):
         return [
-            f"spool.marker: {shown(config.spool.directory)} has no file {config.spool.marker}; its"
-            " partition is not mounted, and until it is nothing is written there"
+            f"spool.directory: {shown(config.spool.directory)} is not mounted ({why}), and until it"
+            " is nothing is written there"
         ]
     # A spool that is there makes room for itself, by giving up what is oldest.
     is_there = config.spool_dir.exists()
@@ -57,15 +58,10 @@ def check_place(config: Config) -> None:
     Raises:
         ConfigError: they cannot; one line for each problem.
     """
-    problems = [] if _is_awaited(config) else spool_problems(config)
+    problems = [] if why_missing(config) else spool_problems(config)
     problems += _unwritable("run_dir", config.spool.run_dir)
     if problems:
         raise ConfigError("\n".join(problems))
-
-
-def _is_awaited(config: Config) -> bool:
-    marker = config.spool.marker
-    return bool(marker) and not (config.spool.directory / marker).exists()
 
 
 def _unwritable(key: str, path: Path, allowed: Collection[int] = ()) -> list[str]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from recorder.durable import sync_directory
 from recorder.errors import NotMountedError
+from recorder.partition import is_mount, why_missing
 from recorder.spool.window import UNREADABLE
 
 if TYPE_CHECKING:
@@ -161,12 +162,12 @@ def must_be_mounted(config: Config, *, was_own: bool) -> None:
     """Raise NotMountedError if the partition of the spool is not there.
 
     Args:
-        config: says where it is mounted, and the file that marks it.
+        config: says where it is mounted.
         was_own: whether the spool had a file system of its own when it was open last.
     """
-    place, marker = config.spool.directory, config.spool.marker
-    if marker and not (place / marker).exists():
-        raise NotMountedError(f"{place}: not mounted (it has no file {marker})")
+    place = config.spool.directory
+    if why := why_missing(config):
+        raise NotMountedError(f"{place}: not mounted ({why})")
     if was_own and not is_alone(config.spool_dir):
         raise NotMountedError(f"{place}: not mounted any more")
 
@@ -177,11 +178,6 @@ def is_alone(directory: Path) -> bool:
     The folder around it must be there.
     """
     return is_mount(directory.parent) or (directory.exists() and is_mount(directory))
-
-
-def is_mount(directory: Path) -> bool:
-    """Tell whether another file system begins at a directory than lies around it."""
-    return directory.stat().st_dev != directory.absolute().parent.stat().st_dev
 
 
 def allocate(file: int, size_bytes: int, *, is_written: bool) -> None:

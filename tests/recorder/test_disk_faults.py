@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from recorder import partition
+from recorder.configfile.place import spool_problems
 from recorder.spool.verify import verify
 from recorder.spooler import Spooler
 from tests.recorder.building import (
@@ -169,6 +171,26 @@ def test_after_a_failed_sync_everything_is_written_again_into_a_new_segment(
         assert len(sessions(one)) == 1
         assert sessions(one)[0].lanes[0].lost_ring == 0
         assert len(list(one.spool.glob("sessions/*/imu/*.seg"))) == before + 1
+
+
+def test_nothing_is_written_under_a_mount_point_that_fstab_names(
+    tmp_path: Path, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "fstab"
+    table.write_text(f"# <where>\nLABEL=recorder {card.place}/ ext4 noatime,nofail 0 0\n")
+    monkeypatch.setattr(partition, "FSTAB", table)
+    one = Machine(tmp_path, data=card.place)
+    (problem,) = spool_problems(one.config)
+    assert f"is not mounted ({table} names {card.place})" in problem
+    one.config.rings_dir.mkdir(parents=True)
+    with contextlib.closing(Spooler(one.config)) as spooler:
+        spooler.commit()
+        assert "not mounted" in trouble(one)
+        assert list(card.place.iterdir()) == []
+        card.mount()
+        spooler.commit()
+        assert spooler.recording is not None
+    assert not spool_problems(one.config)
 
 
 def test_nothing_is_written_under_a_mount_point_and_recording_starts_when_it_is_mounted(

@@ -189,6 +189,22 @@ def test_users_folders_and_nodes_that_the_units_cannot_use_are_told(box: Box) ->
     assert 'GROUP="i2c"' in folder.mend
 
 
+def test_a_configuration_that_the_units_cannot_read_is_told(box: Box) -> None:
+    place = "/etc/recorder/recorder.toml"
+    box.put(place, "")
+    box.at(place).chmod(0o644)
+    assert findings(box) == []
+    box.at(place).chmod(0o640)  # as it should be, but of another group
+    one = only(box)
+    assert f"{place} with mode 0640" in one.found
+    assert (one.mend, one.is_error) == (f"`chown root:recorder {place} && chmod 640 {place}`", True)
+    group = f"recorder:x:{box.root.stat().st_gid}:\n"
+    box.put("/etc/group", group + box.machine.text("/etc/group").replace("recorder:x", "other:x"))
+    assert findings(box) == []
+    box.at(place).chmod(0o600)
+    assert "with mode 0600, group recorder" in only(box).found
+
+
 def test_a_spool_of_another_user_is_told(box: Box) -> None:
     passwd = box.machine.text("/etc/passwd")
     own = f"recorder-spool:x:{box.root.stat().st_uid}:"
@@ -238,6 +254,8 @@ def test_a_file_system_that_forgets_and_an_old_emmc_are_told(box: Box) -> None:
 
 
 def test_a_partition_without_a_marker_and_one_without_a_bounded_check_are_told(box: Box) -> None:
+    assert not findings(box, "")  # what /etc/fstab names must be there
+    box.put("/etc/fstab", "")
     assert "spool.marker" in only(box, "").found
     box.put("/etc/fstab", "UUID=1 /var/lib/recorder ext4 noatime 0 2\n")
     assert "without a time limit" in only(box).found
@@ -251,6 +269,17 @@ def test_nothing_is_written_where_the_partition_is_missing(box: Box) -> None:
     found = check_box(box.config(), RATE_BYTES_PER_S, box.root)
     assert found.speed.error == "its partition is not mounted"
     assert sorted(box.at("/var/lib/recorder").rglob("*")) == before
+
+
+def test_nothing_is_written_where_what_fstab_names_is_missing(box: Box) -> None:
+    mounts = box.machine.text("/proc/self/mountinfo").splitlines()
+    box.put(
+        "/proc/self/mountinfo", "\n".join(one for one in mounts if "/var/lib/recorder" not in one)
+    )
+    found = check_box(box.config(""), RATE_BYTES_PER_S, box.root)
+    assert found.speed.error == "its partition is not mounted"
+    box.put("/etc/fstab", "/data /var/lib/recorder none rw,bind 0 0\n")  # of the same file system
+    assert not check_box(box.config(""), RATE_BYTES_PER_S, box.root).speed.error
 
 
 @pytest.mark.parametrize(

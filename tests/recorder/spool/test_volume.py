@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from recorder.partition import is_mount
 from recorder.spool import volume
 from recorder.spool.spool import Spool
-from recorder.spool.volume import Volume, allocate, is_mount
+from recorder.spool.volume import Volume, allocate
 
 
 def test_a_folder_of_a_shared_file_system_is_not_the_recorders_own(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ from recorder.errors import ConfigError
 
 #: Permissions of everybody but the owner.
 _OTHERS = 0o077
+#: Where systemd keeps the credentials of its services, each's in a folder of its own.
+_CREDENTIALS = Path("/run/credentials")
 
 
 def read_key(path: Path) -> str:
     """Read an API key from a file that only its owner can read.
 
     A file in systemd's credentials directory is taken as it is: systemd lets nobody but the service
-    into that directory, and shows the service's own access as that of the file's group.
+    and root into that directory, and shows the service's own access as that of the file's group.
 
     Raises:
         ConfigError: the file cannot be read, is empty, or is open to its group or to everybody.
@@ -36,5 +38,5 @@ def read_key(path: Path) -> str:
 
 
 def _is_credential(path: Path) -> bool:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return bool(folder) and path.resolve().parent == Path(folder or "").resolve()
+    own, folder = os.environ.get("CREDENTIALS_DIRECTORY"), path.resolve().parent
+    return folder.parent == _CREDENTIALS or (bool(own) and folder == Path(own or "").resolve())

@@ -22,7 +22,7 @@ from recorder.columns import UnmappableError, arrow_schema
 from recorder.configfile import check_files, load
 from recorder.configfile.place import room_bytes, spool_problems
 from recorder.devices import make_driver
-from recorder.errors import SpoolError
+from recorder.errors import ConfigError, SpoolError
 from recorder.gpio import open_line
 from recorder.partition import is_mount
 from recorder.schema import LaneSchema
@@ -53,17 +53,17 @@ def check(config_file: Path, as_json: bool) -> None:
     while a recorder runs), clock, watchdog, supply; each line says what was found, what is wanted,
     and what mends it. As root it sees everything. Exit code 1: a required device is missing, a bus
     is too slow, the spool cannot be written, the server's data model has no place for a lane's
-    values, a dependency or an input is not there, or the box cannot hold what it promises; advice
-    (yellow) leaves it 0.
+    values, a key, a certificate, a dependency or an input cannot be used, or the box cannot hold
+    what it promises; advice (yellow) leaves it 0.
     """
     config = load(config_file)
-    check_files(config)
     looks = [look(config, one) for one in config.lanes]
     storage = _storage(config, looks)
     box = check_box(config, storage["bytes_per_s"])
     findings = [
         *_findings(looks),
         *spool_problems(config),
+        *_unusable(config),
         *_not_for_the_server(config),
         *_missing(config),
         *_lines(config),
@@ -122,6 +122,15 @@ def _notes(config: Config) -> list[str]:
         "the spool shares its disk with other programs: commits take more flushes than on a"
         f" partition of its own, mounted at {place}"
     ]
+
+
+def _unusable(config: Config) -> list[str]:
+    """Return what the upload cannot use of the files that the configuration names."""
+    try:
+        check_files(config)
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _missing(config: Config) -> list[str]:

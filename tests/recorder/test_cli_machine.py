@@ -436,6 +436,16 @@ def test_upload_refuses_a_key_that_others_can_use(tmp_path: Path) -> None:
     assert "others can use this API key (mode 0644)" in result.stderr
 
 
+def test_check_goes_on_where_a_key_cannot_be_used(tmp_path: Path) -> None:
+    upload = 'server = "grpc://127.0.0.1:1"\nkey_file = "none"'
+    config = configured(tmp_path, "counter: ", upload=upload)
+    result = call("check", "--config", config, "--json")
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "upload.key_file" in " ".join(facts["findings"])
+    assert facts["devices"]
+
+
 def test_what_waits_is_sent_once_and_told(
     tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -143,6 +143,16 @@ def test_a_credential_of_systemd_is_taken_with_the_mode_that_systemd_gives_it(
         read_key(file)
 
 
+def test_a_credential_of_a_service_is_taken_by_root_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("recorder.key._CREDENTIALS", tmp_path)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    folder = tmp_path / "recorder-upload.service"
+    folder.mkdir()
+    assert read_key(key_file(folder, mode=0o440)) == "msco_key"
+    with pytest.raises(ConfigError):
+        read_key(key_file(tmp_path, mode=0o440))
+
+
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_an_empty_key_file_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match="holds no API key"):

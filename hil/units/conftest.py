@@ -51,5 +51,5 @@ def made(wheels: Path) -> Iterator[Box]:
     """A box that was never booted, with a checkout and a folder of wheels."""
     with Box(root("make", "ca-certificates")) as box:
         box.check_out()
-        shutil.copytree(wheels, box.root / "srv/wheels")
+        shutil.copytree(wheels, box.root / "srv/my stick/wheels")
         yield box

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 UNITS = ("recorder-spool", "recorder-web", *(f"recorder-lane@{lane}" for lane in NAMES))
 #: On a machine that has much else to do.
 INSTALL_S = 1200.0
-OFFLINE = "make -C /srv/recorder install WHEELS=/srv/wheels"
+#: A stick's name may have blanks.
+OFFLINE = "make -C /srv/recorder install WHEELS='/srv/my stick/wheels'"
 #: Everything that an installation may touch, with owner, mode, and content or target.
 TREE = (
     "find /etc /opt /usr /var/lib/recorder -xdev -path /var/lib/recorder/spool -prune -o -printf"

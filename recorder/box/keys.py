@@ -180,7 +180,7 @@ def _stamp(file: Path) -> tuple[int, int]:
         found = file.stat()
     except OSError:
         return 0, 0
-    return found.st_ino, found.st_mtime_ns
+    return found.st_ino, found.st_ctime_ns  # owner and mode keep it from being read, too
 
 
 def server_key(config: Config) -> str | None:
@@ -285,7 +285,7 @@ def _owner(config: Config, name: str, identity: Identity) -> str:
 
 def _note_used(config: Config, name: str, identity: Identity) -> None:
     known = _used(config)
-    if name in known:
+    if name in known or not identity.is_board:  # what is no board's own number proves no copy
         return
     text = json.dumps({**known, name: identity.box}) + "\n"
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recorder.box import keys
 from recorder.box.identity import Identity, Twin, board_id, identify, settle
-from recorder.config import Config, Lane, Spool, Vehicle
-from recorder.errors import RecorderError
+from recorder.config import Config, Lane, Spool, Upload, Vehicle
+from recorder.errors import ConfigError, RecorderError
 
 UUID = "4c4c4544-0042-3510-8051-b4c04f4e4d32"
 KEY = "msco_abcdefghijklmnopqrstuvwxyz012345_e6a1f2d4"
@@ -139,6 +141,41 @@ def test_a_disk_that_takes_no_mark_keeps_nobody_from_recording(
 
 
 # --- keys
+
+
+def test_a_key_that_was_used_before_the_board_was_known_is_this_boxs_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    file.chmod(0o600)
+    one = replace(config(tmp_path), upload=Upload(server="grpc://depot:1", key_file=file))
+
+    def key_of(box: str, *, is_board: bool) -> str | None:
+        monkeypatch.setattr(keys, "identify", lambda _: Identity(box, "v", is_board=is_board))
+        return keys.server_key(one)
+
+    assert key_of("3d1219c7c4c5404a", is_board=False) == KEY
+    assert key_of("10000000abcd1234", is_board=True) == KEY
+    with pytest.raises(ConfigError, match="of box 10000000abcd1234"):
+        key_of("10000000ffff1234", is_board=True)
+
+
+def test_a_dropped_answer_that_could_not_be_used_is_looked_at_again_when_it_changes(
+    tmp_path: Path,
+) -> None:
+    one = config(tmp_path)
+    dropped = one.keys_dir / "answer.json"
+    body = "abcdefghijklmnopqrstuvwxyz012345"
+    whole = f"msco_{body}_{zlib.crc32(body.encode()):08x}"
+    put(one.keys_dir, "answer.json", whole[:-1])
+    before = dropped.stat()
+    assert not keys.take_dropped(one)
+    dropped.write_text(whole)
+    # As `chown` and `chmod` leave it, which nobody needs who runs this as root.
+    os.utime(dropped, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert keys.take_dropped(one)
+    assert not dropped.exists()
 
 
 def test_a_key_that_was_cut_or_is_for_another_box_is_refused(tmp_path: Path) -> None:

@@ -166,12 +166,10 @@ def test_a_dropped_answer_that_could_not_be_used_is_looked_at_again_when_it_chan
 ) -> None:
     one = config(tmp_path)
     dropped = one.keys_dir / "answer.json"
-    body = "abcdefghijklmnopqrstuvwxyz012345"
-    whole = f"msco_{body}_{zlib.crc32(body.encode()):08x}"
-    put(one.keys_dir, "answer.json", whole[:-1])
+    put(one.keys_dir, "answer.json", whole_key()[:-1])
     before = dropped.stat()
     assert not keys.take_dropped(one)
-    dropped.write_text(whole)
+    dropped.write_text(whole_key())
     # As `chown` and `chmod` leave it, which nobody needs who runs this as root.
     os.utime(dropped, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert keys.take_dropped(one)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from recorder.config import Config
 
-#: Exit code where the configuration has no such lane, by which its unit is not started again:
-#: EX_CONFIG of sysexits.h.
+#: Exit code where the configuration has no such lane, or no input of the supply, by which its unit
+#: is not started again: EX_CONFIG of sysexits.h.
 NO_LANE_EXIT_CODE = 78
 
 
@@ -60,7 +60,8 @@ def power(config_file: Path) -> None:
     """Become the process that watches ignition and supply, as the table [power] says."""
     config = load(config_file)
     if not config.power.inputs:
-        raise click.UsageError("the configuration's table [power] names no input")
+        click.echo("the configuration's table [power] names no input", err=True)
+        raise SystemExit(NO_LANE_EXIT_CODE)
     become(config, "recorder.power")
 
 

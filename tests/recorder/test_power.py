@@ -127,7 +127,8 @@ def test_without_an_input_there_is_nothing_to_watch(tmp_path: Path) -> None:
     file = tmp_path / "recorder.toml"
     file.write_text('[[lanes]]\nname = "imu"\ndriver = "mpu6050"\n[upload]\nmode = "off"\n')
     result = CliRunner().invoke(recorder, ["power", "--config", str(file)])
-    assert result.exit_code == 2
+    unit = Path(__file__).parents[2] / "systemd/recorder-power.service"
+    assert f"RestartPreventExitStatus={result.exit_code}\n" in unit.read_text()
     assert "[power] names no input" in result.output
 
 

@@ -66,7 +66,7 @@ class Uploader:
         progress: called with the life sign's facts whenever these are renewed.
 
     Raises:
-        SpoolError: another uploader works on the same journals.
+        SpoolError: another uploader works on the same journals, or they cannot be written.
     """
 
     def __init__(
@@ -282,8 +282,12 @@ def connected(config: Config) -> MosaicoClient:
 
 
 def _hold(config: Config) -> int:
-    config.upload_dir.mkdir(parents=True, exist_ok=True)
-    lock = hold(config.upload_dir / ".lock")
+    try:
+        config.upload_dir.mkdir(parents=True, exist_ok=True)
+        lock = hold(config.upload_dir / ".lock")
+    except OSError as error:
+        why = f"the upload's journals cannot be written: {error.strerror}"
+        raise SpoolError(f"{config.upload_dir}: {why}") from error
     if lock is None:
         raise SpoolError(f"{config.upload_dir}: another uploader is at work")
     return lock

@@ -353,6 +353,13 @@ def test_no_server_and_no_spool_are_told(drive, tmp_path, station):
         upload_once(lone.config(station.url))
 
 
+def test_journals_that_cannot_be_written_are_told_in_one_sentence(drive, station):
+    config = drive.config(station.url)
+    config.upload_dir.write_bytes(b"")  # as wrong as a disk that is read-only, also for root
+    with pytest.raises(SpoolError, match="journals cannot be written: File exists"):
+        upload_once(config)
+
+
 def test_two_uploaders_do_not_work_on_the_same_journals(drive, station):
     first = Uploader(drive.config(station.url), Stop())
     with pytest.raises(SpoolError, match="another uploader"):

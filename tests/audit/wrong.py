@@ -20,6 +20,8 @@ from tests.crash.replacing import replaced
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from drivers.base import Sample
+
     Build = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -68,7 +70,12 @@ def expects_one_too_few() -> contextlib.AbstractContextManager[None]:
 def counts_every_gap_twice() -> contextlib.AbstractContextManager[None]:
     """A lane books what is missing twice, on both sides of its equation."""
     missed = Booking._missed
-    return replaced((Booking, "_missed", lambda *arguments: 2 * missed(*arguments)))
+
+    def twice(booking: Booking, sample: Sample) -> tuple[int, int]:
+        slots, boot_ns = missed(booking, sample)
+        return 2 * slots, boot_ns
+
+    return replaced((Booking, "_missed", twice))
 
 
 def drops_without_counting() -> contextlib.AbstractContextManager[None]:

@@ -154,6 +154,14 @@ class Shelf:
         """End the recording: its segments are cut to their length."""
         self.recording.end("operator", is_destination=False)
 
+    def leave(self, *, is_orphan: bool) -> None:
+        """Commit five times, and end the recording, as a shutdown does, if it is no orphan."""
+        for _ in range(5):
+            self.producer.put(30)
+            self.commit()
+        if not is_orphan:
+            self.recording.end("shutdown", is_destination=False)
+
     def segments(self) -> list[Path]:
         return self.spool.segments(self.recording.session.id, self.lane.lane)
 

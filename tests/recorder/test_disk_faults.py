@@ -227,11 +227,7 @@ def test_an_old_session_that_the_file_system_lost_keeps_no_other_from_being_reco
     card.mount()
     boot = uuid.uuid4().hex if is_orphan else ""
     with shelf(tmp_path / "old", spool=card.place / "spool", boot=boot, segment_bytes=2000) as old:
-        for _ in range(5):
-            old.producer.put(30)
-            old.commit()
-        if not is_orphan:
-            old.recording.end("shutdown", is_destination=False)
+        old.leave(is_orphan=is_orphan)
         folder = old.spool.session_dir(old.recording.session.id)
         hit = next(folder.glob(place)) if place else folder
         session_id = old.recording.session.id

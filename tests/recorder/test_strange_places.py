@@ -118,11 +118,7 @@ def test_an_old_session_that_somebody_else_owns_keeps_no_other_from_being_record
         one = Machine(directory, max_bytes=1)  # all that is sealed has to go
         boot = uuid.uuid4().hex if is_orphan else ""
         with shelf(directory / "old", spool=one.spool, boot=boot, segment_bytes=2000) as old:
-            for _ in range(5):
-                old.producer.put(30)
-                old.commit()
-            if not is_orphan:
-                old.recording.end("shutdown", is_destination=False)
+            old.leave(is_orphan=is_orphan)
             folder = old.spool.session_dir(old.recording.session.id)
             kept = old.segments()[0]
         one.config.rings_dir.mkdir(parents=True)

@@ -18,16 +18,22 @@ from tests.recorder.upload.made import differences, server_rows
 
 
 @pytest.fixture
-def begun(drive, tmp_path):
-    """Record, and bring the first part to a station that goes away; return the uploader and how."""
+def whole(drive):
+    """A recording that has ended."""
     drive.tell_time()
     drive.imu(20)
     drive.camera(6)
     drive.end()
+    return drive
+
+
+@pytest.fixture
+def begun(whole, tmp_path):
+    """Record, and bring the first part to a station that goes away; return the uploader and how."""
     with GroundStation(tmp_path / "before") as station:
-        config = drive.config(station.url)
+        config = whole.config(station.url)
         uploader = Uploader(config, Stop(), asked=Asked())
-        while not receipts(config.upload_dir / drive.id):
+        while not receipts(config.upload_dir / whole.id):
             assert uploader.work()
     uploader.hang_up()
     yield uploader, config
@@ -78,15 +84,11 @@ def test_an_uploader_that_runs_on_notices_it_too(drive, begun, tmp_path):
 
 
 @pytest.fixture
-def delivered(drive, tmp_path):
+def delivered(whole, tmp_path):
     """Record, and deliver it all to a station that goes away; return the settings."""
-    drive.tell_time()
-    drive.imu(20)
-    drive.camera(6)
-    drive.end()
     with GroundStation(tmp_path / "before") as station:
-        config = drive.config(station.url)
-        assert upload_once(config).done == [drive.id]
+        config = whole.config(station.url)
+        assert upload_once(config).done == [whole.id]
     return config
 
 

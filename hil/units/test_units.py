@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from hil.units.box import Box
 
 OFF = '[upload]\nmode = "off"\n'
+#: Half seconds until every lane has something on the disk.
+PATIENCE = 60
+#: What says how a spool came to be as it is: the log, and the last lines of every journal.
+EVIDENCE = (
+    "journalctl --no-pager -o short-precise -u 'recorder-*' -n 300;"
+    " ls -lR /var/lib/recorder/spool/sessions;"
+    " for one in /var/lib/recorder/spool/sessions/*/journal; do tail -n 40 $one | cut -c1-600; done"
+)
 
 
 def sessions(box: Box) -> list[dict[str, Any]]:
@@ -65,8 +73,13 @@ def test_a_lane_that_is_taken_out_of_the_configuration_ends_and_comes_with_it_ag
 
 
 def test_what_was_recorded_is_whole_and_what_is_missing_is_counted(box: Box) -> None:
+    for _ in range(PATIENCE):
+        if all(lane["stored"] for lane in shown(box)["lanes"]):
+            break
+        box.run("sleep 0.5")
     box.run("systemctl stop recorder.target")
-    box.run("recorder verify /var/lib/recorder")
+    code, said = box.try_("recorder verify /var/lib/recorder")
+    assert code == 0, said + box.run(EVIDENCE)
     session = shown(box)
     for lane in session["lanes"]:
         lost = {key: lane[key] for key in lane if key.startswith("lost_") and lane[key]}

@@ -106,6 +106,8 @@ class Room:
         self._reserve = Reserve(spool.directory)
         self._overflow = Overflow()
         self._endings = Endings(spool, self.stock, config.upload_dir)
+        #: Whether a tombstone can be written: what somebody else owns stays. Asked once of each.
+        self._may_bury = functools.cache(lambda one: may_write(spool.journal_path(one)))
         self._told: set[tuple[str, str]] = set()
         #: Sessions with files that were given up and are there.
         self._left: list[SessionStock] = []
@@ -207,11 +209,9 @@ class Room:
         # One without a sample may have been sealed by an end that did not come: in the newest
         # session it may be written on.
         newest = max((one.order[0] for one in self.stock.segments()), default=0)
-        # Without a tombstone nothing goes: what somebody else owns stays.
-        mine = {one.id for one in self.stock.sessions.values() if may_write(one.folder / "journal")}
         free = (one for one in self.stock.segments() if one.key not in kept)
         free = (one for one in free if one.rows or one.order[0] < newest)
-        return [one for one in free if one.session_id in mine]
+        return [one for one in free if self._may_bury(one.session_id)]
 
     def _bury(
         self, recording: Recording | None, segments: list[Segment], leased: Collection[Key]
